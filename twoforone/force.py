@@ -1,0 +1,62 @@
+"""Two: the score at low noise, read as a force field in physical units.
+
+At noise level t the model knows the density of x_t = alpha x_0 + sigma noise. As a density of
+x_0 = x / scale this reads p(x) ∝ p_t(alpha x / scale), hence
+
+  U(x) = kT energy(alpha x / scale, t),   F(x) = (kT alpha / scale) score(alpha x / scale, t).
+
+That is the exact form. Arts et al. (2023, eq. 10) evaluate at the unscaled x; `alpha=1.0` gives
+that form (it differs by 1 - alpha, below 0.1 % at the published levels). `kT` is the thermal
+energy of the *data*; the thermostat's is given to the integrator.
+"""
+
+import jax.numpy as jnp
+
+from twoforone.types import EnergyFn, ForceFn, PotentialFn, ScoreFn
+
+
+def make_force_field(
+  score: ScoreFn, *, t: float, kT: float, scale: float, alpha: float
+) -> ForceFn:
+  """force(params, x) = (kT alpha / scale) score(params, alpha x / scale, t), kJ/mol/nm.
+
+  Args:
+    score: of the whitened positions.
+    t: diffusion time at which the score is read.
+    kT: thermal energy of the training data [kJ/mol].
+    scale: length that whitened the data [nm].
+    alpha: schedule.alpha(t) for the exact form, 1.0 for that of Arts et al. (2023).
+
+  Raises:
+    ValueError: when a number is out of range.
+  """
+  _check(t, kT, scale, alpha)
+
+  def force(params, x):
+    return (kT * alpha / scale) * score(params, (alpha / scale) * x, jnp.asarray(t, x.dtype))
+
+  return force
+
+
+def make_potential(
+  energy: EnergyFn, *, t: float, kT: float, scale: float, alpha: float
+) -> PotentialFn:
+  """potential(params, x) = kT energy(params, alpha x / scale, t), kJ/mol; see `make_force_field`.
+
+  Raises:
+    ValueError: when a number is out of range.
+  """
+  _check(t, kT, scale, alpha)
+
+  def potential(params, x):
+    return kT * energy(params, (alpha / scale) * x, jnp.asarray(t, x.dtype))
+
+  return potential
+
+
+def _check(t: float, kT: float, scale: float, alpha: float) -> None:
+  if not 0 <= t <= 1:
+    raise ValueError(f't: found {t}, expected a diffusion time in [0, 1]')
+  for name, value in (('kT', kT), ('scale', scale), ('alpha', alpha)):
+    if not value > 0:
+      raise ValueError(f'{name}: found {value}, expected a positive number')
