@@ -1,0 +1,25 @@
+"""Are the mapped forces of the data right? <F_i · (x_i - x_j)> = -3 kT for every pair of beads.
+
+  python -m experiments.force_identity --workdir=/tmp/force_identity
+
+A few seconds on one core; expect every pair within about three standard errors of -1.
+"""
+
+from ml_collections import ConfigDict
+
+VARIANTS = {
+  'default': {},
+  'smoke': {'num_blocks': 2},
+}
+
+
+def get_config(variant: str = 'default') -> ConfigDict:
+  config = ConfigDict({
+    'directory': '',           # folder of the data; empty: the one in the repository
+    'name': 'ala2_implicit',   # of the data files
+    'num_blocks': 25,          # per run: 4 to 8 ns each, longer than the slowest torsion
+  })
+  if variant not in VARIANTS:
+    raise ValueError(f'variant: found {variant!r}, expected one of {sorted(VARIANTS)}')
+  config.update(VARIANTS[variant])
+  return config

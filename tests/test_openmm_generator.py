@@ -1,0 +1,93 @@
+"""The OpenMM generator: an L residue, the right atoms, a force map that respects constraints."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip('openmm', reason='openmm is not installed; pip install twoforone[openmm]')
+
+from openmm import unit
+
+from experiments import generate_ala2
+from experiments.configs import generate_ala2 as generate_ala2_config
+from twoforone.datasets import openmm_generator as generator
+
+BEADS = ('ACE:C', 'ALA:N', 'ALA:CA', 'ALA:C', 'NME:N')
+
+
+@pytest.fixture(scope='module')
+def simulation():
+  return generator.make_simulation(
+    ('ALA',), solvent='implicit', temperature=300.0, friction=1.0, dt=0.004, hydrogen_mass=3.0,
+    box=2.3, platform='Reference', seed=1)
+
+
+def atom_positions(simulation):
+  """Positions by 'RES:NAME', in nm."""
+  state = simulation.context.getState(getPositions=True)
+  values = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+  return {f'{atom.residue.name}:{atom.name}': values[atom.index]
+          for atom in simulation.topology.atoms()}
+
+
+def handedness(atoms):
+  """(N - CA) × (C - CA) · (CB - CA): positive for an L amino acid."""
+  n, c, cb = (atoms[f'ALA:{name}'] - atoms['ALA:CA'] for name in ('N', 'C', 'CB'))
+  return np.dot(np.cross(n, c), cb)
+
+
+def test_the_residue_is_l_after_minimisation_and_dynamics(simulation):
+  assert handedness(atom_positions(simulation)) > 0
+  list(generator.run(simulation, num_frames=2, stride=50))
+  atoms = atom_positions(simulation)
+  assert len(atoms) == 22
+  assert handedness(atoms) > 0
+  assert handedness({name: x * [1, 1, -1] for name, x in atoms.items()}) < 0
+
+
+def test_select_beads_in_chain_order(simulation):
+  atoms = list(simulation.topology.atoms())
+  beads = generator.select_beads(simulation.topology, tuple(reversed(BEADS)))
+  assert tuple(f'{atoms[k].residue.name}:{atoms[k].name}' for k in beads) == BEADS
+  assert len(generator.select_beads(simulation.topology, ('N', 'CA'))) == 3
+  with pytest.raises(ValueError, match=r"beads: no atom matches \['ALA:CG'\]"):
+    generator.select_beads(simulation.topology, ('ALA:CA', 'ALA:CG'))
+
+
+def test_force_map_sums_each_bead_with_its_constrained_hydrogens(simulation):
+  atoms = list(simulation.topology.atoms())
+  matrix = generator.force_map(simulation, generator.select_beads(simulation.topology, BEADS))
+  groups = [{f'{atoms[k].residue.name}:{atoms[k].name}' for k in np.flatnonzero(row)}
+            for row in matrix]
+  assert groups == [{'ACE:C'}, {'ALA:N', 'ALA:H'}, {'ALA:CA', 'ALA:HA'}, {'ALA:C'},
+                    {'NME:N', 'NME:H'}]
+  assert set(np.unique(matrix)) == {0.0, 1.0}
+
+
+def test_force_map_refuses_beads_that_a_constraint_joins(simulation):
+  beads = generator.select_beads(simulation.topology, ('ALA:N', 'ALA:H'))
+  with pytest.raises(ValueError, match='joined by a constraint'):
+    generator.force_map(simulation, beads)
+
+
+def test_force_map_refuses_two_beads_that_share_a_constrained_atom(simulation):
+  # Two hydrogens of one methyl group hang on the same carbon.
+  beads = generator.select_beads(simulation.topology, ('ALA:HB1', 'ALA:HB2'))
+  with pytest.raises(ValueError, match='share a constrained atom'):
+    generator.force_map(simulation, beads)
+
+
+def test_build_refuses_an_unknown_residue():
+  with pytest.raises(ValueError, match=r"residues: no template for \['TRP'\]"):
+    generator.build_capped_peptide(('ALA', 'TRP'))
+
+
+@pytest.mark.slow
+def test_a_run_taken_up_again_gives_the_bytes_of_an_uninterrupted_one(tmp_path):
+  config = generate_ala2_config.get_config('smoke')
+  config.update({'length': 4.0, 'part': 2.0, 'interval': 0.2, 'equilibration': 1.0})
+  paths = generate_ala2.run(config, str(tmp_path))
+  whole = {name: (tmp_path / path).read_bytes() for name, path in paths.items()}
+  for folder in ('run_0', 'run_1'):
+    (tmp_path / folder / 'part_00001.npz').unlink()
+  assert generate_ala2.run(config, str(tmp_path)) == paths
+  assert {name: (tmp_path / path).read_bytes() for name, path in paths.items()} == whole
