@@ -1,0 +1,76 @@
+"""Parts appear whole and in order; exported files read back, bonds included."""
+
+import mdtraj
+import numpy as np
+import pytest
+
+from twoforone import trajectory
+from twoforone.system import make_chain
+
+SYSTEM = make_chain('ala2', ('C', 'N', 'CA', 'C', 'N'), (12.0, 14.0, 12.0, 12.0, 14.0), 300.0)
+
+
+def frames(count: int = 7) -> np.ndarray:
+  rng = np.random.default_rng(0)
+  chain = 0.15 * np.arange(5)[:, None] * np.array([1.0, 0.3, 0.0])
+  return (chain + 0.05 * rng.standard_normal((count, 5, 3))).astype(np.float32)
+
+
+@pytest.mark.parametrize('suffix', ['.xtc', '.dcd'])
+def test_export_reads_back_within_the_precision_of_the_format(tmp_path, suffix):
+  x = frames()
+  path, topology = trajectory.export(tmp_path / f'run{suffix}', x, SYSTEM, interval=2.0)
+  back = mdtraj.load(str(path), top=str(topology))
+  np.testing.assert_allclose(back.xyz, x, atol=1e-3)  # XTC rounds to 0.001 nm
+  assert [a.name for a in back.topology.atoms] == list(SYSTEM.beads)
+  assert {(a.index, b.index) for a, b in back.topology.bonds} == {(0, 1), (1, 2), (2, 3), (3, 4)}
+  if suffix == '.xtc':  # mdtraj's DCD has no time
+    np.testing.assert_allclose(back.time, 2.0 * np.arange(len(x)))
+
+
+def test_export_topology_has_conect_records(tmp_path):
+  _, topology = trajectory.export(tmp_path / 'run.xtc', frames(), SYSTEM)
+  assert topology.read_text().count('CONECT') == 5
+
+
+def test_export_names_what_is_wrong(tmp_path):
+  with pytest.raises(ValueError, match=r'suffix'):
+    trajectory.export(tmp_path / 'run.txt', frames(), SYSTEM)
+  with pytest.raises(ValueError, match='found 4 beads, ala2 has 5'):
+    trajectory.export(tmp_path / 'run.xtc', frames()[:, :4], SYSTEM)
+  with pytest.raises(ValueError, match='not finite'):
+    trajectory.export(tmp_path / 'run.xtc', np.full((2, 5, 3), np.nan, np.float32), SYSTEM)
+
+
+def test_parts_read_back_in_order(tmp_path):
+  folder = tmp_path / 'parts'
+  assert trajectory.count_parts(folder) == 0
+  for k in range(3):
+    trajectory.write_part(folder, k, {'x': frames(2) + k, 'step': np.int64(k)})
+  assert trajectory.count_parts(folder) == 3
+  for k, part in enumerate(trajectory.read_parts(folder)):
+    np.testing.assert_array_equal(part['x'], frames(2) + k)
+    assert part['step'] == k
+
+
+def test_missing_and_truncated_parts_are_named(tmp_path):
+  for k in range(3):
+    trajectory.write_part(tmp_path, k, {'x': frames()})
+  whole = (tmp_path / 'part_00002.npz').read_bytes()
+  (tmp_path / 'part_00002.npz').write_bytes(whole[:len(whole) // 2])
+  with pytest.raises(ValueError, match=r'part_00002\.npz: cannot be read'):
+    list(trajectory.read_parts(tmp_path))
+  (tmp_path / 'part_00001.npz').unlink()
+  with pytest.raises(ValueError, match=r'found part_00002\.npz, expected part_00001\.npz'):
+    trajectory.count_parts(tmp_path)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+  def fail(file):
+    file.write(b'half')
+    raise RuntimeError('disk')
+  trajectory.write_atomically(tmp_path / 'card', lambda file: file.write(b'old'))
+  with pytest.raises(RuntimeError):
+    trajectory.write_atomically(tmp_path / 'card', fail)
+  assert [p.name for p in tmp_path.iterdir()] == ['card']
+  assert (tmp_path / 'card').read_bytes() == b'old'

@@ -1,0 +1,126 @@
+"""Frames to disk while a simulation runs: numbered npz parts, and export for viewers.
+
+Each part appears whole or not at all, so after a kill the complete parts are the trajectory so
+far. `export` writes XTC or DCD beside a PDB topology (the beads as atoms of one chain).
+"""
+
+import os
+import pathlib
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import IO
+
+import mdtraj
+import numpy as np
+from jaxtyping import Float
+
+from twoforone.system import System
+
+_ELEMENTS = {'C': mdtraj.element.carbon, 'N': mdtraj.element.nitrogen,
+             'O': mdtraj.element.oxygen, 'S': mdtraj.element.sulfur}
+
+
+def write_atomically(path: str | os.PathLike, write: Callable[[IO[bytes]], object]) -> None:
+  """Writes to a temporary file in the same folder, then renames: no torn file is ever seen."""
+  path = pathlib.Path(path)
+  handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+  try:
+    with os.fdopen(handle, 'wb') as file:
+      write(file)
+      file.flush()
+      os.fsync(file.fileno())
+    os.chmod(name, 0o644)
+    os.replace(name, path)
+  except BaseException:
+    pathlib.Path(name).unlink(missing_ok=True)
+    raise
+
+
+def write_part(folder: str | os.PathLike, index: int, arrays: dict[str, np.ndarray]) -> None:
+  """Writes part `index` (from zero) into the folder, which is made when it is absent."""
+  path = _part_path(folder, index)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  write_atomically(path, lambda file: np.savez(file, **arrays))
+
+
+def count_parts(folder: str | os.PathLike) -> int:
+  """How many parts the folder holds.
+
+  Raises:
+    ValueError: when a part before the last is missing.
+  """
+  parts = sorted(pathlib.Path(folder).glob('part_*.npz'))
+  for k, path in enumerate(parts):
+    if path != _part_path(folder, k):
+      raise ValueError(f'{folder}: found {path.name}, expected {_part_path(folder, k).name}')
+  return len(parts)
+
+
+def read_part(folder: str | os.PathLike, index: int) -> dict[str, np.ndarray]:
+  """The arrays of one part.
+
+  Raises:
+    ValueError: when the file is absent, truncated or not an npz.
+  """
+  path = _part_path(folder, index)
+  try:
+    with np.load(path) as part:
+      return dict(part)
+  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    raise ValueError(f'{path}: cannot be read as a part of a trajectory: {error}') from error
+
+
+def read_parts(folder: str | os.PathLike) -> Iterator[dict[str, np.ndarray]]:
+  """The parts in order, one in memory at a time."""
+  for index in range(count_parts(folder)):
+    yield read_part(folder, index)
+
+
+def export(
+  path: str | os.PathLike, x: Float[np.ndarray, 'frames beads 3'], system: System, *,
+  interval: float = 1.0
+) -> tuple[pathlib.Path, pathlib.Path]:
+  """Writes frames as `path` (.xtc or .dcd) and a topology as `path` with .pdb; returns both.
+
+  Each bead is one atom in a residue of its own, all in one chain, bonded as in the system. XTC
+  keeps 0.001 nm; the PDB holds the first frame.
+
+  Args:
+    x: positions [nm].
+    interval: time between frames [ps].
+
+  Raises:
+    ValueError: for another suffix or bead count, or positions that are not finite.
+  """
+  path = pathlib.Path(path)
+  if path.suffix not in ('.xtc', '.dcd'):
+    raise ValueError(f'{path}: found suffix {path.suffix!r}, expected .xtc or .dcd')
+  if x.shape[1] != len(system.beads):
+    raise ValueError(f'x: found {x.shape[1]} beads, {system.name} has {len(system.beads)}')
+  if not np.isfinite(x).all():
+    raise ValueError('x: found positions that are not finite')
+  trajectory = mdtraj.Trajectory(x, _topology(system), time=interval * np.arange(len(x)))
+  topology_path = path.with_suffix('.pdb')
+  trajectory.save(str(path))
+  trajectory[0].save_pdb(str(topology_path))
+  return path, topology_path
+
+
+def _part_path(folder: str | os.PathLike, index: int) -> pathlib.Path:
+  return pathlib.Path(folder) / f'part_{index:05d}.npz'
+
+
+def _topology(system: System) -> mdtraj.Topology:
+  topology = mdtraj.Topology()
+  chain = topology.add_chain()
+  atoms = []
+  for bead in system.beads:
+    # A residue per bead: readers merge atoms of the same name in one residue. The residue name is
+    # not a standard one, so that CONECT records are written.
+    name = bead.split(':')[-1][:4]
+    element = _ELEMENTS.get(name[0], mdtraj.element.virtual)
+    atoms.append(topology.add_atom(name, element, topology.add_residue('BEA', chain)))
+  for i, j in system.bonds:
+    topology.add_bond(atoms[i], atoms[j])
+  return topology
