@@ -1,14 +1,12 @@
-"""What every experiment's command line shares: flags, the work folder, atomic files."""
+"""What every experiment's command line shares: flags and the work folder."""
 
 import json
-import os
 import pathlib
-import tempfile
-from collections.abc import Callable
-from typing import IO
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
+
+from twoforone.trajectory import write_atomically
 
 
 def define_flags(default_config: str | None = None):
@@ -33,18 +31,3 @@ def prepare_workdir(workdir: str, config: ConfigDict) -> pathlib.Path:
   except OSError as error:
     raise ValueError(f'workdir: cannot write to {path}: {error}') from error
   return path
-
-
-def write_atomically(path: pathlib.Path, write: Callable[[IO[bytes]], None]) -> None:
-  """Writes to a temporary file in the same folder, then renames: no torn file is ever seen."""
-  handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-  try:
-    with os.fdopen(handle, 'wb') as file:
-      write(file)
-      file.flush()
-      os.fsync(file.fileno())
-    os.chmod(name, 0o644)
-    os.replace(name, path)
-  except BaseException:
-    pathlib.Path(name).unlink(missing_ok=True)
-    raise

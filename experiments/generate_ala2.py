@@ -16,6 +16,7 @@ from absl import app
 from ml_collections import ConfigDict
 
 from experiments import command_line
+from twoforone import trajectory
 from twoforone.datasets import bead_file, openmm_generator as generator
 
 
@@ -58,7 +59,7 @@ def simulate_run(config_json: str, folder: str, index: int) -> None:
       'all_positions': positions[config.coarse_every - 1::config.coarse_every],
       'checkpoint': np.frombuffer(simulation.context.createCheckpoint(), dtype=np.uint8),
     }
-    command_line.write_atomically(
+    trajectory.write_atomically(
       folder / f'part_{k:05d}.npz', lambda file, part=part: np.savez(file, **part))
 
 
