@@ -11,7 +11,8 @@ from twoforone.trajectory import write_atomically
 
 def define_flags(default_config: str | None = None):
   """Defines --config and --workdir and returns their holders."""
-  config = config_flags.DEFINE_config_file('config', default_config, 'Config file, `file.py:variant`.')
+  config = config_flags.DEFINE_config_file(
+    'config', default_config, 'Config file, `file.py:variant`.')
   workdir = flags.DEFINE_string('workdir', None, 'Folder for everything the run leaves.')
   flags.mark_flags_as_required(['workdir'] + ([] if default_config else ['config']))
   return config, workdir

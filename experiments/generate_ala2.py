@@ -17,7 +17,8 @@ from ml_collections import ConfigDict
 
 from experiments import command_line
 from twoforone import trajectory
-from twoforone.datasets import bead_file, openmm_generator as generator
+from twoforone.datasets import bead_file
+from twoforone.datasets import openmm_generator as generator
 
 
 def run(config: ConfigDict, workdir: str) -> dict[str, str]:
