@@ -1,0 +1,112 @@
+"""The graph transformer of Arts et al. (2023): a scalar phi whose gradient is the predicted noise.
+
+Node features are a one-hot species, the diffusion time and, optionally, absolute positions; edges
+carry differences and/or squared distances. Blocks are pre-norm with gated residuals. Published
+sizes are in `experiments/configs/published_sizes.py`.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from twoforone.networks.edges import EdgeInput, differences
+from twoforone.networks.layers import EdgeAttention, FeedForward, Gate, Linear
+from twoforone.schedule import Schedule
+from twoforone.types import Beads, Scalar
+
+TimeFeatures = Callable[[Scalar], Float[Array, ' features']]
+
+
+def scalar_time(t: Scalar) -> Float[Array, ' 1']:
+  """The diffusion time itself, as in Arts et al. (2023)."""
+  return t[None]
+
+
+def make_noise_features(schedule: Schedule, widths: tuple[float, ...]) -> TimeFeatures:
+  """features(t)_k = sigma² / (sigma² + width_k²): smooth in sigma² at low noise, within [0, 1).
+
+  Each width resolves the noise levels around it; below the smallest one all features are linear
+  in sigma², as a density changes under diffusion, so the network cannot turn wild there.
+
+  Raises:
+    ValueError: when a width is not positive.
+  """
+  if not widths or min(widths) <= 0:
+    raise ValueError(f'widths: found {widths}, expected positive numbers')
+
+  def features(t):
+    variance = schedule.sigma(t) ** 2
+    return variance / (variance + jnp.asarray(widths) ** 2)
+
+  return features
+
+
+class Block(nn.Module):
+  """n <- gate(attention(norm n), n), then n <- gate(feed_forward(norm n), n)."""
+
+  heads: int
+  head_dim: int
+  expansion: int
+
+  @nn.compact
+  def __call__(self, nodes, x, edges, edge_basis):
+    attention = EdgeAttention(self.heads, self.head_dim, name='attention')
+    update = attention(_norm('attention_norm')(nodes), x, edges, edge_basis)
+    nodes = Gate(name='attention_gate')(update, nodes)
+    update = FeedForward(self.expansion, name='feed_forward')(_norm('feed_forward_norm')(nodes))
+    return Gate(name='feed_forward_gate')(update, nodes)
+
+
+class GraphTransformer(nn.Module):
+  """phi(x, t): a sum over beads; with `direct`, three numbers for each bead instead.
+
+  Attributes:
+    num_species: length of the one-hot code (a bead's own index in the published models).
+    width: of the node features.
+    num_layers: number of blocks.
+    heads: number of attention heads.
+    head_dim: length of a head's query, whatever the width.
+    expansion: inner width of the feed-forward part over `width`.
+    edges: what an edge carries; one of those in `networks/edges.py`.
+    absolute: adds the positions to the node features, which breaks translation invariance of
+      the network itself (the energy centres its positions first).
+    time_features: t[] -> [features].
+    direct: returns [n, 3], the predicted noise itself, in place of the scalar.
+  """
+
+  num_species: int
+  width: int
+  num_layers: int
+  heads: int = 8
+  head_dim: int = 64
+  expansion: int = 4
+  edges: EdgeInput = differences
+  absolute: bool = False
+  time_features: TimeFeatures = scalar_time
+  direct: bool = False
+
+  @nn.compact
+  def __call__(self, x: Beads, t: Scalar, species: Int[Array, ' beads']) -> Array:
+    """phi of one whitened, centred configuration; [] or, when direct, [n, 3]."""
+    nodes = Linear(self.width, name='node_embedding')(self._node_input(x, t, species))
+    inputs = jnp.eye(1 + self.edges.num_inputs, self.edges.num_inputs, k=-1, dtype=x.dtype)
+    edge_basis = Linear(self.width, name='edge_embedding')(inputs)
+    for k in range(self.num_layers):
+      block = Block(self.heads, self.head_dim, self.expansion, name=f'block_{k}')
+      nodes = block(nodes, x, self.edges, edge_basis)
+    out = Linear(3 if self.direct else 1, name='decoder')(nodes)
+    return out if self.direct else out.sum()
+
+  def _node_input(self, x, t, species):
+    time = self.time_features(jnp.asarray(t, x.dtype)).astype(x.dtype)
+    parts = [jax.nn.one_hot(species, self.num_species, dtype=x.dtype)]
+    parts += [x] if self.absolute else []
+    parts += [jnp.broadcast_to(time, (len(x), len(time)))]
+    return jnp.concatenate(parts, axis=-1)
+
+
+def _norm(name: str) -> nn.Module:
+  return nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, name=name)
