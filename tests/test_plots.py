@@ -1,0 +1,65 @@
+"""Figures are drawn without a display, in the units of their labels, phi along x."""
+
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from twoforone import plots
+from twoforone.units import KJ_PER_KCAL
+
+RNG = np.random.default_rng(0)
+
+
+def make_figures() -> dict[str, Figure]:
+  energy = np.where(RNG.random(60) < 0.2, np.inf, 10 * RNG.random(60))
+  curve = plots.Curve(np.arange(1, 50), RNG.random(49))
+  scan = plots.Curve(np.arange(1, 5), RNG.random(4), 0.1 * np.ones(4))
+  return {
+    'ramachandran': plots.ramachandran({name: 20 * RNG.random((60, 60)) for name in 'abc'}),
+    'profiles': plots.profiles({'φ': {'a': energy, 'b': energy}, 'ψ': {'a': energy}},
+                               {'φ': (energy, energy + 1)}, band_name='range'),
+    'histograms': plots.histograms(
+      {f'bond {k} [Å]': {'a': RNG.normal(size=500), 'b': RNG.normal(size=300)} for k in range(5)}),
+    'traces': plots.traces(np.arange(50.0), RNG.uniform(-np.pi, np.pi, (50, 3)), label='φ'),
+    'training': plots.training_curve({'training': curve, 'validation': scan}),
+    'curves': plots.curves({'one': {'a': scan}, 'two': {'a': scan}}, x_label='level',
+                           y_label=['JS', 'temperature [K]'], lines={'floor': 0.1}),
+  }
+
+
+@pytest.mark.slow
+def test_every_figure_is_drawn_without_warning_or_pyplot(tmp_path):
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    for name, figure in make_figures().items():
+      plots.save(figure, tmp_path / f'{name}.png')
+      assert (tmp_path / f'{name}.png').stat().st_size > 5000
+  assert 'matplotlib.pyplot' not in sys.modules
+
+
+def test_ramachandran_has_phi_on_x_in_kcal_per_mol():
+  energy = np.full((60, 60), np.inf)
+  energy[45, 10] = 2 * KJ_PER_KCAL  # phi > 0, psi < 0
+  mesh = plots.ramachandran({'only': energy}).axes[0].collections[0]
+  shown = mesh.get_array()
+  assert shown.count() == 1  # everything else is blank
+  np.testing.assert_allclose(shown[10, 45], 2.0)  # row psi, column phi
+  assert mesh.norm.vmax == 5.5
+
+
+def test_profiles_leave_gaps_and_open_the_band_where_a_run_never_was():
+  energy = np.zeros(60)
+  energy[10:20] = np.inf
+  axis = plots.profiles(
+    {'φ': {'a': energy + 1}}, {'φ': (np.zeros(60), energy)}, band_name='range').axes[0]
+  np.testing.assert_array_equal(np.isnan(axis.lines[0].get_ydata()), np.isinf(energy))
+  assert axis.collections[0].get_paths()[0].vertices[:, 1].max() > axis.get_ylim()[1]
+
+
+def test_histograms_are_densities():
+  figure = plots.histograms({'x': {'a': RNG.normal(size=2000), 'b': RNG.normal(size=2000)}})
+  values, edges, _ = figure.axes[0].patches[1].get_data()
+  np.testing.assert_allclose(np.sum(values * np.diff(edges)), 1.0, atol=2e-3)  # 1e-4 tails cut
