@@ -104,8 +104,8 @@ def histograms(
   for axis in axes[len(panels):]:
     axis.set_axis_off()
   for axis, (label, sets) in zip(axes, panels.items(), strict=False):
-    ranges = np.array([np.quantile(values, (1e-4, 1 - 1e-4)) for values in sets.values()], float)
-    edges = np.linspace(ranges[:, 0].min(), ranges[:, 1].max(), bins + 1)
+    ends = [np.quantile(values, (1e-4, 1 - 1e-4)) for values in sets.values()]
+    edges = np.histogram_bin_edges(np.array(ends, np.float64), bins)
     for k, (name, values) in enumerate(sets.items()):
       counts = np.histogram(values, edges)[0] / len(values) / np.diff(edges)
       axis.stairs(counts, edges, fill=k == 0, color='0.8' if k == 0 else COLOURS[k],
