@@ -18,17 +18,53 @@ def define_flags(default_config: str | None = None):
   return config, workdir
 
 
-def prepare_workdir(workdir: str, config: ConfigDict) -> pathlib.Path:
+def prepare_workdir(
+  workdir: str, config: ConfigDict, *, may_change: tuple[str, ...] = ()
+) -> pathlib.Path:
   """Makes the folder, writes config.json into it and returns its absolute path.
 
+  A folder that has a config.json is taken up again, so its config must be the one given: results
+  of two configs in one folder could not be told apart.
+
+  Args:
+    workdir: the folder.
+    config: of the run.
+    may_change: fields (`a` or `a.b`) that may differ from the stored ones.
+
   Raises:
-    ValueError: when the folder cannot be made or written to.
+    ValueError: when the folder cannot be written to, or belongs to another config.
   """
   path = pathlib.Path(workdir).resolve()
   try:
     path.mkdir(parents=True, exist_ok=True)
+    _check_same(path / 'config.json', config, may_change)
     write_atomically(path / 'config.json',
                      lambda file: file.write(json.dumps(config.to_dict(), indent=2).encode()))
   except OSError as error:
     raise ValueError(f'workdir: cannot write to {path}: {error}') from error
   return path
+
+
+def _check_same(path: pathlib.Path, config: ConfigDict, may_change: tuple[str, ...]) -> None:
+  """Raises ValueError at the first field in which the config differs from the stored one."""
+  if not path.exists():
+    return
+  try:
+    stored = _flatten(json.loads(path.read_text()))
+  except (ValueError, AttributeError) as error:
+    raise ValueError(f'{path}: cannot be read as a config: {error}') from error
+  given = _flatten(json.loads(json.dumps(config.to_dict())))
+  for name in sorted({*stored, *given} - set(may_change)):
+    found, expected = given.get(name, 'nothing'), stored.get(name, 'nothing')
+    if found != expected:
+      raise ValueError(f'{name}: found {found!r}, expected {expected!r} as in {path}; '
+                       'take a new --workdir for another config')
+
+
+def _flatten(tree: dict, prefix: str = '') -> dict[str, object]:
+  """Nested fields by their dotted names."""
+  flat = {}
+  for name, value in tree.items():
+    flat |= _flatten(value, f'{prefix}{name}.') if isinstance(value, dict) else {
+      f'{prefix}{name}': value}
+  return flat

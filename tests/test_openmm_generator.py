@@ -81,6 +81,22 @@ def test_build_refuses_an_unknown_residue():
     generator.build_capped_peptide(('ALA', 'TRP'))
 
 
+def test_a_missing_part_is_named_before_anything_is_simulated(tmp_path):
+  for name in ('part_00000.npz', 'part_00002.npz'):
+    (tmp_path / 'run_1').mkdir(exist_ok=True)
+    (tmp_path / 'run_1' / name).write_bytes(b'')
+  with pytest.raises(ValueError, match=r'run_1: found part_00002\.npz, expected part_00001\.npz'):
+    generate_ala2.run(generate_ala2_config.get_config('smoke'), str(tmp_path))
+
+
+def test_only_length_and_processes_may_differ_in_a_folder(tmp_path):
+  config = generate_ala2_config.get_config('smoke')
+  (tmp_path / 'config.json').write_text(config.to_json())
+  config.update({'length': 40.0, 'processes': 1, 'seed': 1})
+  with pytest.raises(ValueError, match='seed: found 1, expected 2302'):
+    generate_ala2.run(config, str(tmp_path))
+
+
 @pytest.mark.slow
 def test_a_run_taken_up_again_gives_the_bytes_of_an_uninterrupted_one(tmp_path):
   config = generate_ala2_config.get_config('smoke')
