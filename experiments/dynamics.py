@@ -1,0 +1,144 @@
+"""Runs replicas to disk in parts and goes on, bit for bit, after a kill at any moment.
+
+Part k holds its frames; the state to go on from is saved as checkpoint k + 1 *before* part k
+appears. A kill between the two leaves one part fewer, and the state of that many parts is kept.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from twoforone import checkpoint, sharding, trajectory
+from twoforone.langevin import Integrator
+from twoforone.simulate import (
+  BlowUp,
+  CheckFn,
+  Info,
+  blow_ups,
+  check_finite,
+  init_replicas,
+  make_simulation,
+)
+from twoforone.types import Params, PRNGKey
+
+
+class Progress(NamedTuple):
+  """How far a run is: parts done of how many, speed, time left [s], replicas lost so far."""
+
+  parts: int
+  num_parts: int
+  replica_steps_per_second: float
+  seconds_left: float
+  lost: list[BlowUp]
+
+
+def simulate_to_disk(
+  integrator: Integrator, params: Params, key: PRNGKey, x: Float[Array, 'R n 3'],
+  kT: Float[Array, ' R'], folder: str | os.PathLike, *, num_parts: int, frames_per_part: int,
+  stride: int, dt: float, settings: dict, check: CheckFn = check_finite,
+  progress: Callable[[Progress], None] | None = None
+) -> list[BlowUp]:
+  """Simulates until the folder holds `num_parts` parts; returns the lost replicas.
+
+  Call it again to go on after an interruption, or with a larger `num_parts` to extend the run.
+
+  Args:
+    x: starting positions [nm]; used only when the folder holds no part.
+    kT: thermal energy of each thermostat [kJ/mol].
+    num_parts, frames_per_part, stride: F = num_parts · frames_per_part, every `stride` steps.
+    dt: time step [ps], for the times in reports.
+    settings: whatever else defines the run; kept in run.json.
+    check: finds a configuration that has blown up.
+    progress: called after each part; `print_progress` by default.
+
+  Raises:
+    ValueError: when the folder holds a run with other parameters or settings.
+    RuntimeError: when every replica is lost.
+  """
+  folder = pathlib.Path(folder)
+  claim(folder, {**settings, 'frames_per_part': frames_per_part, 'stride': stride, 'dt': dt,
+                 'kT': np.asarray(kT).tolist(), 'shape': list(x.shape),
+                 'params': fingerprint(params), 'key': fingerprint(jax.random.key_data(key))})
+  run = make_simulation(integrator, num_frames=frames_per_part, stride=stride, check=check)
+  mesh = sharding.make_mesh(size=x.shape[0])
+  state = init_replicas(integrator, params, key, x, kT)
+  done = trajectory.count_parts(folder)
+  if done:
+    state = checkpoint.restore(folder / 'state', state, step=done)
+  lost = blow_ups(state, stride * dt)
+  params, kT = sharding.replicate(mesh, params), sharding.shard(mesh, kT)
+  state = sharding.shard(mesh, state)
+  progress = progress or print_progress
+  for part in range(done, num_parts):
+    start = time.monotonic()
+    state, frames, info = run(params, state, kT)
+    checkpoint.save(folder / 'state', part + 1, state, keep=2)
+    trajectory.write_part(folder, part, {'x': np.asarray(frames), **jax.device_get(info)._asdict()})
+    lost = blow_ups(state, stride * dt)
+    if len(lost) == x.shape[0]:
+      raise RuntimeError(f'every replica is lost, the first was {min(lost, key=lambda b: b.frame)}')
+    seconds = time.monotonic() - start
+    progress(Progress(
+      part + 1, num_parts, x.shape[0] * frames_per_part * stride / seconds,
+      (num_parts - part - 1) * seconds, lost))
+  return lost
+
+
+def read_run(folder: str | os.PathLike) -> tuple[Float[np.ndarray, 'F R n 3'], Info]:
+  """All frames [nm] and their info; a lost replica's are NaN from the frame of its loss.
+
+  Raises:
+    ValueError: when the folder holds no part, or one that cannot be read.
+  """
+  parts = list(trajectory.read_parts(folder))
+  if not parts:
+    raise ValueError(f'{folder}: found no part of a trajectory, expected part_00000.npz')
+  x, kinetic, virial = (
+    np.concatenate([part[name] for part in parts]) for name in ('x', *Info._fields))
+  return x, Info(kinetic, virial)
+
+
+def claim(folder: pathlib.Path, settings: dict) -> None:
+  """Writes run.json, or checks that the one found is of the same run.
+
+  Raises:
+    ValueError: naming the first setting that differs, or when the folder cannot be written.
+  """
+  path = folder / 'run.json'
+  settings = json.loads(json.dumps(settings))
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+      text = json.dumps(settings, indent=2).encode()
+      trajectory.write_atomically(path, lambda file: file.write(text))
+  except OSError as error:
+    raise ValueError(f'folder: cannot write to {folder}: {error}') from error
+  found = json.loads(path.read_text())
+  for name in sorted(found.keys() | settings.keys()):
+    if found.get(name) != settings.get(name):
+      raise ValueError(
+        f'{path}: {name}: found {found.get(name)}, expected {settings.get(name)}; '
+        'another run lives here, use another folder')
+
+
+def fingerprint(tree) -> str:
+  """A hash of the arrays of a tree."""
+  digest = hashlib.sha256()
+  for leaf in jax.tree.leaves(tree):
+    digest.update(np.asarray(leaf).tobytes())
+  return digest.hexdigest()[:16]
+
+
+def print_progress(progress: Progress) -> None:
+  """Prints parts done, speed, time left and the number of replicas lost."""
+  print(f'part {progress.parts} of {progress.num_parts}, '
+        f'{progress.replica_steps_per_second:,.0f} replica-steps/s, '
+        f'{progress.seconds_left:.0f} s left, {len(progress.lost)} replicas lost', flush=True)

@@ -1,0 +1,108 @@
+"""A run to disk, killed and started again, equals the run that was left alone, bit for bit."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import dynamics
+from tests.systems import CHAIN, centred_harmonic_force, stretched_chain
+from twoforone import trajectory
+from twoforone.langevin import make_langevin
+
+
+def run(folder, num_parts=4, params=400.0, settings=None, force=centred_harmonic_force, **kwargs):
+  """A small run of three replicas: parts of two frames, three steps apart."""
+  integrator = make_langevin(force, mass=CHAIN.mass, dt=0.004, friction=5.0)
+  return dynamics.simulate_to_disk(
+    integrator, jnp.float32(params), jax.random.key(0), stretched_chain(3),
+    jnp.array([1.0, 2.5, 4.0]), folder, num_parts=num_parts, frames_per_part=2, stride=3, dt=0.004,
+    settings=settings or {'friction': 5.0}, **{'progress': lambda _: None, **kwargs})
+
+
+def test_interrupted_runs_equal_an_uninterrupted_one(tmp_path):
+  """Stopped after a part, and between the saved state and its part (the two kinds of instant)."""
+  run(tmp_path / 'whole')
+  whole, info = dynamics.read_run(tmp_path / 'whole')
+  assert whole.shape == (8, 3, 5, 3) and whole.dtype == np.float32
+
+  run(tmp_path / 'resumed', num_parts=2)
+  (tmp_path / 'resumed' / 'part_00001.npz').unlink()
+  seen = []
+  run(tmp_path / 'resumed', progress=seen.append)
+  resumed, resumed_info = dynamics.read_run(tmp_path / 'resumed')
+  np.testing.assert_array_equal(resumed, whole)
+  np.testing.assert_array_equal(resumed_info.kinetic, info.kinetic)
+  assert [p.parts for p in seen] == [2, 3, 4] and seen[-1].seconds_left == 0
+  assert all(p.replica_steps_per_second > 0 and p.lost == [] for p in seen)
+  assert run(tmp_path / 'resumed') == []  # nothing left to do
+
+
+def test_a_lost_replica_stays_in_the_report(tmp_path):
+  def force(params, x):
+    far = jnp.linalg.norm(x[1] - x[0]) > 0.16
+    return centred_harmonic_force(params, x) + jnp.where(far, jnp.nan, 0.0)
+
+  integrator = make_langevin(force, mass=CHAIN.mass, dt=0.004, friction=5.0)
+  x = jnp.tile(stretched_chain(1), (2, 1, 1)).at[1, 0, 0].add(-1.0)
+  kwargs = {'frames_per_part': 2, 'stride': 1, 'dt': 0.004, 'settings': {},
+            'progress': lambda _: None}
+  arguments = (integrator, jnp.float32(1.0), jax.random.key(0), x, jnp.full(2, 1e-6), tmp_path)
+  first = dynamics.simulate_to_disk(*arguments, num_parts=1, **kwargs)
+  assert dynamics.simulate_to_disk(*arguments, num_parts=2, **kwargs) == first
+  assert [(b.replica, b.frame, b.reason) for b in first] == [(1, 0, 'not finite')]
+  positions, _ = dynamics.read_run(tmp_path)
+  assert np.isfinite(positions[:, 0]).all() and np.isnan(positions[:, 1]).all()
+
+
+def test_all_lost_stops(tmp_path):
+  with pytest.raises(RuntimeError, match='every replica is lost'):
+    run(tmp_path, force=lambda params, x: jnp.nan * x)
+
+
+def test_another_run_in_the_folder_is_refused(tmp_path):
+  run(tmp_path, num_parts=1)
+  with pytest.raises(ValueError, match=r'run\.json: params'):
+    run(tmp_path, params=401.0)
+  with pytest.raises(ValueError, match=r'friction: found 5.0, expected 6.0'):
+    run(tmp_path, settings={'friction': 6.0})
+  (tmp_path / 'part_00000.npz').write_bytes(b'PK torn')
+  with pytest.raises(ValueError, match=r'part_00000\.npz: cannot be read'):
+    dynamics.read_run(tmp_path)
+  with pytest.raises(ValueError, match='found no part'):
+    dynamics.read_run(tmp_path / 'none')
+  blocked = tmp_path / 'file'
+  blocked.write_text('')
+  with pytest.raises(ValueError, match='cannot write'):
+    run(blocked / 'inside')
+
+
+@pytest.mark.slow
+def test_sigkill_at_random_moments(tmp_path):
+  """A process killed at random instants until it ends by itself; seeds differ on purpose."""
+  run(tmp_path / 'whole', num_parts=30)
+  whole, _ = dynamics.read_run(tmp_path / 'whole')
+  folder = tmp_path / 'killed'
+  program = f'from tests.test_dynamics import run; run({str(folder)!r}, num_parts=30)'
+  root = pathlib.Path(__file__).parent.parent
+  rng = np.random.default_rng()
+  for _ in range(2):
+    before = len(list(folder.glob('part_*.npz')))
+    process = subprocess.Popen([sys.executable, '-c', program], cwd=root, env=os.environ)
+    while len(list(folder.glob('part_*.npz'))) < before + 2 and process.poll() is None:
+      time.sleep(0.005)
+    time.sleep(rng.uniform(0, 0.3))
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+  assert 4 <= trajectory.count_parts(folder) < 30
+  run(folder, num_parts=30)
+  np.testing.assert_array_equal(dynamics.read_run(folder)[0], whole)
+  assert json.loads((folder / 'run.json').read_text())['stride'] == 3

@@ -1,0 +1,86 @@
+"""BAOAB in a harmonic well, whose answers are known at every time step."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.systems import harmonic_force
+from twoforone.langevin import make_langevin
+
+KT, MASS, FRICTION, STIFFNESS = 3.7, np.array([2.5, 9.0, 30.0]), 4.0, jnp.float32(800.0)
+
+
+def variances(dt, replicas=3000, steps=600):
+  """<x²> and <p²> of each bead after `steps`, with their standard errors, over independent runs."""
+  integrator = make_langevin(harmonic_force, mass=MASS, dt=dt, friction=FRICTION)
+
+  def one(key):
+    key, start = jax.random.split(key)
+    x = jnp.sqrt(KT / STIFFNESS) * jax.random.normal(start, (3, 3))
+    state = integrator.init(STIFFNESS, key, x, KT)
+    state, _ = jax.lax.scan(
+      lambda s, _: (integrator.step(STIFFNESS, s, KT), None), state, length=steps)
+    return state.position, state.momentum
+
+  runs = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), replicas))
+  squares = [np.moveaxis(np.asarray(a, float) ** 2, 1, 0).reshape(3, -1) for a in runs]
+  return [(s.mean(axis=1), s.std(axis=1) / np.sqrt(s.shape[1])) for s in squares]
+
+
+@pytest.mark.parametrize('fraction', [0.2, 1.0])
+def test_harmonic_well_at_any_stable_step(fraction):
+  """var x = kT/k exactly; <p²> = m kT (1 - (ω dt)²/4): second order in dt, per bead."""
+  dt = fraction / np.sqrt(float(STIFFNESS) / MASS.min())
+  (x2, x2_error), (p2, p2_error) = variances(dt)
+  omega_dt = np.sqrt(float(STIFFNESS) / MASS) * dt
+  # Four standard errors: six numbers, so a chance of 4e-4 of failing when all is right.
+  np.testing.assert_array_less(np.abs(x2 - KT / float(STIFFNESS)), 4 * x2_error)
+  np.testing.assert_array_less(np.abs(p2 - MASS * KT * (1 - omega_dt**2 / 4)), 4 * p2_error)
+
+
+def test_momenta_start_from_maxwell_boltzmann_with_free_centre():
+  """<p_i p_j> = m_i kT δ_ij: jax-md's own start would correlate beads."""
+  integrator = make_langevin(harmonic_force, mass=MASS, dt=0.001, friction=1.0)
+  init = jax.jit(jax.vmap(integrator.init, in_axes=(None, 0, None, None)))
+  state = init(STIFFNESS, jax.random.split(jax.random.key(0), 20000), jnp.zeros((3, 3)), KT)
+  p = np.moveaxis(np.asarray(state.momentum, float), 1, 0).reshape(3, -1)
+  products = p[:, None] * p[None]
+  error = products.std(axis=-1) / np.sqrt(p.shape[1])
+  np.testing.assert_array_less(np.abs(products.mean(axis=-1) - np.diag(MASS * KT)), 4 * error)
+
+
+def test_without_friction_the_energy_error_is_of_second_order():
+  """Velocity Verlet: half the step, a quarter of the largest energy error."""
+  errors = []
+  for halvings in (0, 1):
+    dt = 0.01 / 2**halvings
+    integrator = make_langevin(harmonic_force, mass=MASS, dt=dt, friction=0.0)
+    x = jnp.array([[0.1, 0.0, 0.0], [0.0, 0.2, 0.0], [0.0, 0.0, -0.1]], jnp.float32)
+
+    def energies(integrator=integrator, x=x, halvings=halvings):
+      state = integrator.init(STIFFNESS, jax.random.key(0), x, KT)
+
+      def body(s, _):
+        s = integrator.step(STIFFNESS, s, KT)
+        kinetic = 0.5 * jnp.sum(s.momentum**2 / s.mass)
+        return s, kinetic + 0.5 * STIFFNESS * jnp.sum(s.position**2)
+
+      return jax.lax.scan(body, state, length=100 * 2**halvings)[1]
+
+    total = np.asarray(jax.jit(energies)())
+    errors.append(np.ptp(total))
+  # The next term is of order (ω dt)² ~ 3 % of the leading one for the lightest bead.
+  assert errors[0] / errors[1] == pytest.approx(4.0, rel=0.05)
+
+
+def test_bad_numbers_are_named():
+  for name, kwargs in {
+    'mass': {'mass': np.array([1.0, -1.0])}, 'dt': {'dt': 0.0}, 'friction': {'friction': -1.0},
+  }.items():
+    good = {'mass': MASS, 'dt': 0.001, 'friction': 1.0}
+    with pytest.raises(ValueError, match=name):
+      make_langevin(harmonic_force, **{**good, **kwargs})
+  integrator = make_langevin(harmonic_force, mass=MASS, dt=0.001, friction=1.0)
+  with pytest.raises(ValueError, match='one mass per bead'):
+    integrator.init(STIFFNESS, jax.random.key(0), jnp.zeros((4, 3)), KT)

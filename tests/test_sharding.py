@@ -1,0 +1,57 @@
+"""Two (fake) devices give the numbers of one; leading axes that do not divide are named."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from twoforone.sharding import make_mesh, replicate, shard
+
+PROGRAM = """
+import sys
+import jax, jax.numpy as jnp, numpy as np
+from tests.systems import CHAIN, centred_harmonic_force, stretched_chain
+from twoforone import sharding
+from twoforone.langevin import make_langevin
+from twoforone.simulate import init_replicas, make_simulation
+
+mesh = sharding.make_mesh(size=6)
+assert mesh.size == jax.device_count() == int(sys.argv[1])
+integrator = make_langevin(centred_harmonic_force, mass=CHAIN.mass, dt=0.004, friction=5.0)
+params, kT = jnp.float32(400.0), jnp.full(6, 2.5)
+state = init_replicas(integrator, params, jax.random.key(0), stretched_chain(6), kT)
+state, kT = sharding.shard(mesh, (state, kT))
+run = make_simulation(integrator, num_frames=3, stride=4)
+state, x, info = run(sharding.replicate(mesh, params), state, kT)
+assert len(state.dynamics.position.sharding.device_set) == mesh.size
+np.savez(sys.argv[2], x=x, kinetic=info.kinetic)
+"""
+
+
+def run_on(devices, path):
+  flags = f'--xla_force_host_platform_device_count={devices}'
+  subprocess.run([sys.executable, '-c', PROGRAM, str(devices), str(path)], check=True,
+                 env={**os.environ, 'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'})
+  return np.load(path)
+
+
+@pytest.mark.slow
+def test_two_devices_give_the_numbers_of_one(tmp_path):
+  one, two = (run_on(devices, tmp_path / f'{devices}.npz') for devices in (1, 2))
+  # Float32 rounding: blocks of another size may be vectorised in another order.
+  np.testing.assert_allclose(two['x'], one['x'], atol=1e-6)
+  np.testing.assert_allclose(two['kinetic'], one['kinetic'], rtol=1e-5)
+
+
+def test_placement_keeps_the_values():
+  mesh = make_mesh(size=jax.device_count())
+  tree = {'x': jnp.arange(4 * jax.device_count()), 'step': jnp.zeros(()),
+          'key': jax.random.split(jax.random.key(0), jax.device_count())}
+  for placed in (shard(mesh, tree), replicate(mesh, tree)):
+    np.testing.assert_array_equal(placed['x'], tree['x'])
+    np.testing.assert_array_equal(*map(jax.random.key_data, (placed['key'], tree['key'])))
+  assert make_mesh(size=1).size == 1
