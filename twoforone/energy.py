@@ -6,15 +6,20 @@ first; differentiating through the centring makes score and noise centred exactl
 """
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int
 
 from twoforone.geometry import centre
 from twoforone.schedule import Schedule
 from twoforone.types import EnergyFn, NetworkFn, ScoreFn
 
+Species = Int[Array | np.ndarray, ' beads']
 
-def make_energy(network: NetworkFn, schedule: Schedule, species: Int[Array, ' beads']) -> EnergyFn:
+
+def make_energy(network: NetworkFn, schedule: Schedule, species: Species) -> EnergyFn:
   """energy(params, x, t) = network(params, x - mean x, t, species) / sigma(t), in kT."""
+  species = jnp.asarray(species)
 
   def energy(params, x, t):
     return network(params, centre(x), t, species) / schedule.sigma(t)
@@ -31,13 +36,12 @@ def make_score(energy: EnergyFn) -> ScoreFn:
   return score
 
 
-def make_direct_score(
-  network: NetworkFn, schedule: Schedule, species: Int[Array, ' beads']
-) -> ScoreFn:
+def make_direct_score(network: NetworkFn, schedule: Schedule, species: Species) -> ScoreFn:
   """score = -centred(network(params, x, t)) / sigma: the ablation, not a gradient of anything.
 
   The network returns [n, 3], the predicted noise itself.
   """
+  species = jnp.asarray(species)
 
   def score(params, x, t):
     return -centre(network(params, centre(x), t, species)) / schedule.sigma(t)

@@ -34,10 +34,12 @@ def angle(a: Point, b: Point, c: Point) -> Scalar:
 
 
 def dihedral(a: Point, b: Point, c: Point, d: Point) -> Scalar:
-  """The torsion a-b-c-d in (-pi, pi], IUPAC sign (mdtraj's convention)."""
+  """The torsion a-b-c-d in (-pi, pi], IUPAC sign (mdtraj's convention); 0 where it is undefined."""
   u, v, w = b - a, c - b, d - c
   n, m = jnp.cross(u, v), jnp.cross(v, w)
-  return jnp.arctan2(safe_norm(v) * jnp.dot(u, m), jnp.dot(n, m))
+  sine, cosine = safe_norm(v) * jnp.dot(u, m), jnp.dot(n, m)
+  # Where beads meet or line up both are zero, and the gradient would not be finite.
+  return jnp.arctan2(sine, jnp.where(sine**2 + cosine**2 > 1e-24, cosine, 1.0))
 
 
 def dihedrals(x: Beads) -> Float[Array, ' torsions']:

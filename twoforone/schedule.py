@@ -51,12 +51,16 @@ def linear_schedule(
 
 
 def vp_schedule(
-  beta_min: float = 0.1, beta_max: float = 20.0, num_steps: int = 1000
+  beta_min: float = 0.1, beta_max: float = 20.0, num_steps: int = 1000, t_min: float = 1e-5
 ) -> Schedule:
-  """VP-SDE: alpha = exp(-beta_min t/2 - (beta_max - beta_min) t²/4) (Song et al. 2021, eq. 33)."""
+  """VP-SDE: alpha = exp(-beta_min t/2 - (beta_max - beta_min) t²/4) (Song et al. 2021, eq. 33).
+
+  Constant below `t_min`: at t = 0 sigma would be zero, and the score phi / sigma undefined.
+  """
   slope = beta_max - beta_min
 
   def log_abar(t):
+    t = jnp.maximum(t, t_min)
     return -(beta_min * t + 0.5 * slope * t**2)
 
   def time(sigma):

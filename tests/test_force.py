@@ -1,0 +1,73 @@
+"""The force read from a noised Gaussian, for which everything is known.
+
+Data of whitened variance v at level t: the model density of x_t has variance alpha² v + sigma², so
+as a density of positions it has v + sigma² / alpha²: the well of the data, blurred by the noise.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests import systems
+from twoforone import force, units
+from twoforone.schedule import cosine_schedule, level_time
+
+SCHEDULE = cosine_schedule()
+VARIANCE = 0.3
+SCALE = 0.2  # nm
+KT = units.thermal_energy(300.0)
+LEVEL = level_time(SCHEDULE, 20)
+ALPHA, SIGMA = (float(f(jnp.float32(LEVEL))) for f in (SCHEDULE.alpha, SCHEDULE.sigma))
+SCORE = systems.make_gaussian_score(SCHEDULE, VARIANCE)
+ENERGY = systems.make_gaussian_energy(SCHEDULE, VARIANCE)
+X = SCALE * jax.random.normal(jax.random.key(0), (5, 3))
+X = X - X.mean(axis=0)
+
+
+def test_exact_force_is_that_of_the_blurred_well():
+  f = force.make_force_field(SCORE, t=LEVEL, kT=KT, scale=SCALE, alpha=ALPHA)(None, X)
+  stiffness = KT / (SCALE**2 * (VARIANCE + SIGMA**2 / ALPHA**2))
+  np.testing.assert_allclose(f, -stiffness * X, rtol=2e-6, atol=1e-5)  # float32, forces of 100
+
+
+def test_the_published_form_differs_by_alpha_squared_on_a_gaussian():
+  # Arts et al. (2023) read the score at the unscaled x: (kT / scale) score(x / scale, t).
+  exact, published = (
+    force.make_force_field(SCORE, t=LEVEL, kT=KT, scale=SCALE, alpha=alpha)(None, X)
+    for alpha in (ALPHA, 1.0))
+  np.testing.assert_allclose(exact, ALPHA**2 * published, rtol=2e-6, atol=1e-5)
+  assert 1e-3 < 1 - ALPHA**2 < 3e-3
+
+
+def test_force_becomes_that_of_the_data_as_the_noise_goes():
+  t = level_time(SCHEDULE, 0)
+  alpha, sigma = (float(f(jnp.float32(t))) for f in (SCHEDULE.alpha, SCHEDULE.sigma))
+  f = force.make_force_field(SCORE, t=t, kT=KT, scale=SCALE, alpha=alpha)(None, X)
+  # What is left of the blur is sigma² / v.
+  np.testing.assert_allclose(f, -KT / (SCALE**2 * VARIANCE) * X, rtol=2 * sigma**2 / VARIANCE)
+
+
+@pytest.mark.parametrize('alpha', [ALPHA, 1.0])
+def test_force_is_minus_the_gradient_of_the_potential(alpha):
+  options = {'t': LEVEL, 'kT': KT, 'scale': SCALE, 'alpha': alpha}
+  potential = force.make_potential(ENERGY, **options)
+  f = force.make_force_field(SCORE, **options)(None, X)
+  np.testing.assert_allclose(f, -jax.grad(potential, argnums=1)(None, X), rtol=2e-6, atol=1e-5)
+
+
+def test_potential_of_the_blurred_well():
+  potential = force.make_potential(ENERGY, t=LEVEL, kT=KT, scale=SCALE, alpha=ALPHA)
+  stiffness = KT / (SCALE**2 * (VARIANCE + SIGMA**2 / ALPHA**2))
+  np.testing.assert_allclose(potential(None, X), 0.5 * stiffness * jnp.sum(X**2), rtol=1e-5)
+
+
+@pytest.mark.parametrize('make, model', [
+  (force.make_force_field, SCORE), (force.make_potential, ENERGY)])
+@pytest.mark.parametrize('field, value', [
+  ('t', -0.1), ('t', 1.5), ('t', float('nan')), ('kT', 0.0), ('kT', -2.5), ('scale', 0.0),
+  ('alpha', 0.0), ('alpha', float('nan'))])
+def test_a_number_out_of_range_is_named(make, model, field, value):
+  options = {'t': LEVEL, 'kT': KT, 'scale': SCALE, 'alpha': ALPHA} | {field: value}
+  with pytest.raises(ValueError, match=f'{field}: found {value}, expected'):
+    make(model, **options)
