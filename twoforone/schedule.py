@@ -99,12 +99,20 @@ def _from_rates(beta: np.ndarray) -> Schedule:
   levels = np.arange(num_steps) / num_steps
 
   def at(t):
-    return jnp.interp(t, levels, log_snr)
+    return _interpolate(t, levels, log_snr)
 
   def time(sigma):
-    return jnp.interp(2 * (jnp.log(sigma) - 0.5 * jnp.log1p(-(sigma**2))), -log_snr, levels)
+    log_nsr = 2 * jnp.log(sigma) - jnp.log1p(-(sigma**2))
+    return _interpolate(log_nsr, -log_snr, levels)
 
   return Schedule(
     alpha=lambda t: jnp.sqrt(jax.nn.sigmoid(at(t))),
     sigma=lambda t: jnp.sqrt(jax.nn.sigmoid(-at(t))),
     time=time, num_steps=num_steps)
+
+
+def _interpolate(x, xs: np.ndarray, ys: np.ndarray):
+  """ys at x, linear between the xs and constant outside, in the precision of x."""
+  x = jnp.asarray(x)
+  dtype = jnp.promote_types(x.dtype, jnp.float32)
+  return jnp.interp(x, xs.astype(dtype), ys.astype(dtype))
