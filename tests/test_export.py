@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import optax
+from jax import export
 
 from tests.systems import CHAIN, make_gaussian_score, stretched_chain
 from twoforone.force import make_force_field
@@ -23,7 +24,7 @@ def test_simulation_chunk_lowers_everywhere():
   state = init_replicas(integrator, None, jax.random.key(0), stretched_chain(4), kT)
   run = make_simulation(
     integrator, num_frames=2, stride=3, check=make_bond_check(CHAIN.bonds, 1.0))
-  exported = jax.export.export(run, platforms=PLATFORMS)(None, state, kT)
+  exported = export.export(run, platforms=PLATFORMS)(None, state, kT)
   assert exported.platforms == PLATFORMS
 
 
@@ -37,6 +38,6 @@ def test_train_chunk_lowers_everywhere():
   step = make_train_step(loss, optax.adam(1e-3), ema_decay=lambda step: 0.99)
   chunk = make_train_chunk(step, batch_size=4, num_steps=2)
   state = init_train_state(jnp.float32(1.0), optax.adam(1e-3))
-  exported = jax.export.export(chunk, platforms=PLATFORMS)(
+  exported = export.export(chunk, platforms=PLATFORMS)(
     state, jax.random.key(0), stretched_chain(8))
   assert exported.platforms == PLATFORMS

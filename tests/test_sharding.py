@@ -9,13 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.systems import CHAIN, centred_harmonic_force, stretched_chain
+from twoforone.checkpoint import restore
+from twoforone.langevin import make_langevin
 from twoforone.sharding import make_mesh, replicate, shard
+from twoforone.simulate import init_replicas
 
 PROGRAM = """
 import sys
 import jax, jax.numpy as jnp, numpy as np
 from tests.systems import CHAIN, centred_harmonic_force, stretched_chain
-from twoforone import sharding
+from twoforone import checkpoint, sharding
 from twoforone.langevin import make_langevin
 from twoforone.simulate import init_replicas, make_simulation
 
@@ -28,7 +32,17 @@ state, kT = sharding.shard(mesh, (state, kT))
 run = make_simulation(integrator, num_frames=3, stride=4)
 state, x, info = run(sharding.replicate(mesh, params), state, kT)
 assert len(state.dynamics.position.sharding.device_set) == mesh.size
-np.savez(sys.argv[2], x=x, kinetic=info.kinetic)
+np.savez(sys.argv[2] + '.npz', x=x, kinetic=info.kinetic)
+checkpoint.save(sys.argv[2], 1, state)
+back = checkpoint.restore(sys.argv[2], state)
+assert back.dynamics.position.sharding.device_set == state.dynamics.position.sharding.device_set
+if mesh.size == 2:
+  try:
+    sharding.shard(mesh, {'x': jnp.zeros((3, 5))})
+  except ValueError as error:
+    assert "['x']: found leading axis 3, expected a multiple of 2" in str(error)
+  else:
+    raise AssertionError('three replicas were split over two devices')
 """
 
 
@@ -36,15 +50,22 @@ def run_on(devices, path):
   flags = f'--xla_force_host_platform_device_count={devices}'
   subprocess.run([sys.executable, '-c', PROGRAM, str(devices), str(path)], check=True,
                  env={**os.environ, 'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'})
-  return np.load(path)
+  return np.load(f'{path}.npz')
 
 
 @pytest.mark.slow
 def test_two_devices_give_the_numbers_of_one(tmp_path):
-  one, two = (run_on(devices, tmp_path / f'{devices}.npz') for devices in (1, 2))
+  """Also: a state saved on two devices is restored on this one."""
+  one, two = (run_on(devices, tmp_path / f'{devices}') for devices in (1, 2))
   # Float32 rounding: blocks of another size may be vectorised in another order.
   np.testing.assert_allclose(two['x'], one['x'], atol=1e-6)
   np.testing.assert_allclose(two['kinetic'], one['kinetic'], rtol=1e-5)
+  integrator = make_langevin(centred_harmonic_force, mass=CHAIN.mass, dt=0.004, friction=5.0)
+  like = init_replicas(
+    integrator, jnp.float32(400.0), jax.random.key(0), stretched_chain(6), jnp.full(6, 2.5))
+  state = restore(tmp_path / '2', like)
+  np.testing.assert_array_equal(state.dynamics.position, two['x'][-1])
+  assert state.dynamics.position.sharding == like.dynamics.position.sharding
 
 
 def test_placement_keeps_the_values():
