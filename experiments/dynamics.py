@@ -75,11 +75,11 @@ def simulate_to_disk(
     state = checkpoint.restore(folder / 'state', state, step=done)
   lost = blow_ups(state, stride * dt)
   params, kT = sharding.replicate(mesh, params), sharding.shard(mesh, kT)
-  state = sharding.shard(mesh, state)
   progress = progress or print_progress
   for part in range(done, num_parts):
     start = time.monotonic()
-    state, frames, info = run(params, state, kT)
+    # Placed anew each time: a part must not depend on whether the run was stopped before it.
+    state, frames, info = run(params, sharding.shard(mesh, state), kT)
     checkpoint.save(folder / 'state', part + 1, state, keep=2)
     trajectory.write_part(folder, part, {'x': np.asarray(frames), **jax.device_get(info)._asdict()})
     lost = blow_ups(state, stride * dt)

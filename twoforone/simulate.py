@@ -163,7 +163,8 @@ def make_simulation(
 ) -> Callable[[Params, SimulationState, Float[Array, ' R']], tuple]:
   """run(params, state, kT) = `simulate`, compiled once for all chunks and all checkpoints.
 
-  The state given to `run` is donated: do not use it again.
+  The state given to `run` is donated: do not use it again. On a mesh, `shard` the state before
+  each chunk (free when nothing moves), or the second chunk compiles once more.
   """
 
   def run(params, state, kT):
