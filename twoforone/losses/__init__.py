@@ -1,0 +1,1 @@
+"""Losses: pure functions `loss(params, key, example)`; import the one you need."""

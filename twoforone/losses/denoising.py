@@ -1,0 +1,69 @@
+"""The denoising loss and what wraps any loss: augmentation and weighted sums."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from twoforone.geometry import centre, random_rotation
+from twoforone.losses.noise_levels import constant_weight
+from twoforone.schedule import Schedule, perturb
+from twoforone.types import LossFn, NoiseLevelFn, ScoreFn, WeightFn
+
+
+def make_denoising_loss(
+  score: ScoreFn,
+  schedule: Schedule,
+  *,
+  draw_level: NoiseLevelFn,
+  weight: WeightFn = constant_weight,
+  distance: Callable = jnp.square,
+) -> LossFn:
+  """w(t) mean |sigma score(x_t, t) + noise|²: noise prediction (Ho et al. 2020, eq. 14).
+
+  The noise is centred (3 (n - 1) degrees of freedom); the mean runs over all 3n coordinates, as in
+  Arts et al. (2023). Predicting x_0 instead is the weight sigma²/alpha².
+
+  Args:
+    score: of the whitened positions; any ScoreFn, conservative or not.
+    schedule: of the noise.
+    draw_level: draws t for an example.
+    weight: multiplies the loss at t.
+    distance: of one coordinate's error, `jnp.square` (L2) or `jnp.abs` (L1).
+  """
+
+  def loss(params, key, x):
+    key_level, key_noise = jax.random.split(key)
+    t = draw_level(key_level)
+    noise = centre(jax.random.normal(key_noise, x.shape, x.dtype))
+    x_t = perturb(schedule, x, noise, t)
+    error = schedule.sigma(t) * score(params, x_t, t) + noise
+    return weight(t) * jnp.mean(distance(error))
+
+  return loss
+
+
+def with_random_rotation(loss: LossFn) -> LossFn:
+  """Turns every [n, 3] array of the example by one Haar-uniform proper rotation.
+
+  Never a reflection: chirality must stay visible (Arts et al. 2023 augment by Euler angles that are
+  not uniform).
+  """
+
+  def rotated_loss(params, key, example):
+    key_rotation, key_loss = jax.random.split(key)
+    rotation = random_rotation(key_rotation)
+    return loss(params, key_loss, jax.tree.map(lambda v: v @ rotation.T, example))
+
+  return rotated_loss
+
+
+def add_losses(*terms: tuple[float, LossFn]) -> LossFn:
+  """sum_k weight_k loss_k, each with its own key."""
+
+  def total_loss(params, key, example):
+    keys = jax.random.split(key, len(terms))
+    return sum(weight * loss(params, k, example)
+               for k, (weight, loss) in zip(keys, terms, strict=True))
+
+  return total_loss

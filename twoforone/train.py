@@ -1,0 +1,181 @@
+"""Training: one jitted scan over batches resident on the device, with EMA and exact restart.
+
+`TrainState` and the seed are a whole restart: the key of step k is fold_in(key, k), so a run that
+stops anywhere and goes on draws what an uninterrupted run draws.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from twoforone.types import LossFn, Params, PRNGKey
+
+
+class TrainState(NamedTuple):
+  """Everything the next step needs.
+
+  Attributes:
+    step: number of updates made, [] int.
+    params: the iterate.
+    ema_params: its exponential moving average, the one to use.
+    opt_state: of the optimizer.
+  """
+
+  step: Int[Array, '']
+  params: Params
+  ema_params: Params
+  opt_state: Any
+
+
+class Metrics(NamedTuple):
+  """What a person wants to see of a step: the loss and the global gradient norm."""
+
+  loss: Float[Array, '*steps']
+  gradient_norm: Float[Array, '*steps']
+
+
+class TrainingDivergedError(FloatingPointError):
+  """The loss stopped being finite; `state` is the last good one, `step` where it happened."""
+
+  def __init__(self, step: int, state: TrainState):
+    super().__init__(f'loss: not finite in the steps up to {step}; '
+                     f'the state of step {int(state.step)} is kept')
+    self.step, self.state = step, state
+
+
+TrainStep = Callable[..., tuple[TrainState, Metrics]]
+
+
+def adamw(
+  *, learning_rate: float, final_learning_rate: float, num_steps: int,
+  weight_decay: float = 1e-12, max_norm: float | None = None,
+) -> optax.GradientTransformation:
+  """AdamW with cosine annealing to `final_learning_rate` and optional global-norm clipping."""
+  schedule = optax.cosine_decay_schedule(
+    learning_rate, num_steps, alpha=final_learning_rate / learning_rate)
+  clip = optax.identity() if max_norm is None else optax.clip_by_global_norm(max_norm)
+  return optax.chain(clip, optax.adamw(schedule, weight_decay=weight_decay))
+
+
+def warmup_ema(decay: float, power: float = 2 / 3) -> Callable:
+  """min(decay, 1 - (1 + step)^-power): short memory first, `decay` in the end."""
+
+  def ema_decay(step):
+    return jnp.minimum(decay, 1 - (1.0 + step) ** -power)
+
+  return ema_decay
+
+
+def sparse_ema(decay: float, *, every: int = 10, copies: int = 100, power: float = 2 / 3) -> Callable:
+  """The average of Arts et al. (2023): updated each `every` steps, a plain copy `copies` times."""
+
+  def ema_decay(step):
+    call = step // every - copies
+    warm = jnp.clip(1 - (1.0 + jnp.maximum(call, 0)) ** -power, 0.0, decay)
+    return jnp.where(step % every == 0, warm, 1.0)
+
+  return ema_decay
+
+
+def init_train_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
+  """The state before the first update; the average starts at the parameters."""
+  copy = jax.tree.map(jnp.copy, params)
+  return TrainState(jnp.zeros((), jnp.int32), params, copy, optimizer.init(params))
+
+
+def make_train_step(
+  loss: LossFn, optimizer: optax.GradientTransformation, *, ema_decay: Callable
+) -> TrainStep:
+  """train_step(state, key, batch) -> (state, metrics): mean loss over the batch, one update.
+
+  Args:
+    loss: for one example.
+    optimizer: any optax transformation.
+    ema_decay: step -> decay of the parameter average at that step (1 keeps it).
+  """
+
+  def batch_loss(params, key, batch):
+    keys = jax.random.split(key, len(jax.tree.leaves(batch)[0]))
+    return jnp.mean(jax.vmap(loss, in_axes=(None, 0, 0))(params, keys, batch))
+
+  def train_step(state, key, batch):
+    value, gradient = jax.value_and_grad(batch_loss)(state.params, key, batch)
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    decay = ema_decay(state.step)
+    ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, state.ema_params, params)
+    return (TrainState(state.step + 1, params, ema, opt_state),
+            Metrics(value, optax.global_norm(gradient)))
+
+  return train_step
+
+
+def make_train_chunk(train_step: TrainStep, *, batch_size: int, num_steps: int) -> Callable:
+  """chunk(state, key, data) -> (state, metrics[num_steps]): a jitted scan, batches drawn inside.
+
+  Each batch is drawn with replacement from `data` (a pytree of arrays [F, ...]), which is an argument
+  and stays on the device. The state is donated.
+  """
+
+  def one_step(state, key, data):
+    key_batch, key_loss = jax.random.split(jax.random.fold_in(key, state.step))
+    size = len(jax.tree.leaves(data)[0])
+    index = jax.random.randint(key_batch, (batch_size,), 0, size)
+    return train_step(state, key_loss, jax.tree.map(lambda a: a[index], data))
+
+  def chunk(state, key, data):
+    return jax.lax.scan(lambda s, _: one_step(s, key, data), state, length=num_steps)
+
+  return jax.jit(chunk, donate_argnums=0)
+
+
+def fit(
+  chunk: Callable,
+  state: TrainState,
+  key: PRNGKey,
+  data: Any,
+  *,
+  num_steps: int,
+  progress: Callable[[TrainState, Metrics], None],
+) -> TrainState:
+  """Runs chunks until `num_steps` updates; `progress(state, metrics)` is called after each.
+
+  Args:
+    chunk: from `make_train_chunk`.
+    state: where to start; a restored state goes on exactly.
+    key: of the whole run.
+    data: pytree of arrays [F, ...].
+    num_steps: total number of updates, a multiple of the chunk's.
+    progress: receives the state and the metrics of the chunk, [steps] each.
+
+  Raises:
+    TrainingDivergedError: when a loss is not finite; carries the last good state.
+  """
+  while int(state.step) < num_steps:
+    good = jax.tree.map(jnp.copy, state)
+    state, metrics = chunk(state, key, data)
+    if not bool(jnp.isfinite(metrics.loss).all()):
+      bad = int(jnp.argmin(jnp.isfinite(metrics.loss)))
+      raise TrainingDivergedError(int(good.step) + bad, good)
+    progress(state, metrics)
+  return state
+
+
+def make_validation(loss: LossFn, *, batch_size: int, num_batches: int) -> Callable:
+  """validate(params, key, data) -> mean loss over fixed draws; the same key, the same draws."""
+
+  def validate(params, key, data):
+    def one_batch(_, key):
+      key_batch, key_loss = jax.random.split(key)
+      size = len(jax.tree.leaves(data)[0])
+      index = jax.random.randint(key_batch, (batch_size,), 0, size)
+      keys = jax.random.split(key_loss, batch_size)
+      batch = jax.tree.map(lambda a: a[index], data)
+      return None, jnp.mean(jax.vmap(loss, in_axes=(None, 0, 0))(params, keys, batch))
+    return jnp.mean(jax.lax.scan(one_batch, None, jax.random.split(key, num_batches))[1])
+
+  return jax.jit(validate)
