@@ -7,8 +7,9 @@ from experiments import literal_attention
 from experiments.configs.published_sizes import PUBLISHED_SIZES
 from twoforone import energy, schedule
 from twoforone.networks import edges
-from twoforone.networks.graph_transformer import GraphTransformer, make_noise_features
+from twoforone.networks.graph_transformer import GraphTransformer
 from twoforone.networks.layers import EdgeAttention
+from twoforone.networks.noise_features import make_noise_features
 
 MODES = {
   'differences': (edges.differences, literal_attention.differences, False),

@@ -29,7 +29,7 @@ def table_times(schedule: Schedule) -> Times:
 def log_snr_times(schedule: Schedule, num_steps: int, *, rho: float = 1.0) -> Times:
   """`num_steps` times, highest first, even in log(alpha / sigma)^(1/rho); t = 0 is the last.
 
-  The table leaps by whole multiples of sigma² near t = 0, where stiff bonds live; this grid does not.
+  The table leaps by whole multiples of sigma² near t = 0, where stiff bonds live; this does not.
   """
   if num_steps < 2:
     raise ValueError(f'num_steps: found {num_steps}, expected at least 2')
@@ -47,8 +47,8 @@ def make_ancestral_sampler(
 ) -> Sampler:
   """sample(params, key, shape) -> x: the DDPM reverse chain (Ho et al. 2020, algorithm 2).
 
-  From t to s: x_s = mean of q(x_s | x_t, x_0) + its standard deviation × noise, and x_0 itself at the
-  end. One score call per time.
+  From t to s: x_s = mean of q(x_s | x_t, x_0) + its standard deviation × noise, and x_0 itself at
+  the end. One score call per time.
 
   Args:
     score: of the whitened positions.
@@ -77,8 +77,8 @@ def make_ddim_sampler(
 ) -> Sampler:
   """sample(params, key, shape) -> x: DPM-Solver++(2M) on the probability-flow ODE.
 
-  Second-order multistep in log(alpha / sigma) with the data prediction (Lu et al. 2022, algorithm 2),
-  `num_steps` score calls, and a final Tweedie step. Deterministic after the first draw.
+  Second-order multistep in log(alpha / sigma) with the data prediction (Lu et al. 2022, algorithm
+  2), `num_steps` score calls, and a final Tweedie step. Deterministic after the first draw.
   """
   times = log_snr_times(schedule, num_steps)
   denoise = _make_denoiser(score, schedule, bound)
@@ -86,7 +86,7 @@ def make_ddim_sampler(
   def step(params, carry, key, t, s):
     del key
     x, last, last_t = carry
-    (alpha_t, sigma_t), (alpha_s, sigma_s) = _levels(schedule, t), _levels(schedule, s)
+    sigma_t, (alpha_s, sigma_s) = schedule.sigma(t), _levels(schedule, s)
     clean = denoise(params, x, t)
     log_snr = [_log_snr(schedule, time) for time in (last_t, t, s)]
     h = log_snr[2] - log_snr[1]

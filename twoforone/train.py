@@ -70,7 +70,9 @@ def warmup_ema(decay: float, power: float = 2 / 3) -> Callable:
   return ema_decay
 
 
-def sparse_ema(decay: float, *, every: int = 10, copies: int = 100, power: float = 2 / 3) -> Callable:
+def sparse_ema(
+  decay: float, *, every: int = 10, copies: int = 100, power: float = 2 / 3
+) -> Callable:
   """The average of Arts et al. (2023): updated each `every` steps, a plain copy `copies` times."""
 
   def ema_decay(step):
@@ -117,8 +119,8 @@ def make_train_step(
 def make_train_chunk(train_step: TrainStep, *, batch_size: int, num_steps: int) -> Callable:
   """chunk(state, key, data) -> (state, metrics[num_steps]): a jitted scan, batches drawn inside.
 
-  Each batch is drawn with replacement from `data` (a pytree of arrays [F, ...]), which is an argument
-  and stays on the device. The state is donated.
+  Each batch is drawn with replacement from `data` (a pytree of arrays [F, ...]), which is an
+  argument and stays on the device. The state is donated.
   """
 
   def one_step(state, key, data):

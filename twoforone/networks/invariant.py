@@ -1,9 +1,10 @@
 """An SE(3)-invariant energy from pair distances and signed volumes: the fast default.
 
-energy = |x|²/2 + MLP(features, noise), features whitened per noise level: a distance of mean m and
-variance v becomes one of mean² alpha² (m² + v) + 6 sigma² and variance alpha² v + 2 sigma². The base
-term is the exact energy at sigma = 1 and the Gaussian of the whitened data below. Signed volumes
-see chirality; distances alone would force F(phi, psi) = F(-phi, -psi).
+energy = |x|²/2 + stiff + MLP(features, noise), features whitened per noise level: a distance of
+mean m and variance v becomes one of mean² alpha² (m² + v) + 6 sigma² and variance alpha² v + 2
+sigma². |x|²/2 is exact at sigma = 1 and the Gaussian of the whitened data below; `stiff` is harmonic
+in near pairs and fades with the noise. Signed volumes see chirality; distances alone would force
+F(phi, psi) = F(-phi, -psi). The noise level scales each hidden unit (FiLM, Perez et al. 2018).
 """
 
 from typing import NamedTuple
@@ -15,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from twoforone.geometry import distances, signed_volumes
+from twoforone.networks.noise_features import make_noise_features
 from twoforone.schedule import Schedule
 from twoforone.types import Beads, Scalar
 
@@ -64,43 +66,49 @@ def fit_invariants(x: Float[np.ndarray, 'frames beads 3']) -> Invariants:
 
 
 class InvariantEnergy(nn.Module):
-  """phi(x, t, species) = sigma (|x|²/2 + MLP); one configuration, any bead count.
+  """phi(x, t, species) = sigma (|x|²/2 + stiff + MLP); one configuration, any bead count.
 
   Attributes:
     schedule: of the noise.
     invariants: what to look at, from `fit_invariants`.
     widths: of the hidden layers.
+    noise_widths: where on the sigma axis the noise features change, see `make_noise_features`.
+    stiff_fade: sigma at which the harmonic term of near pairs has fallen to a quarter.
   """
 
   schedule: Schedule
   invariants: Invariants
   widths: tuple[int, ...] = (128, 128, 128)
+  noise_widths: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
+  stiff_fade: float = 0.3
 
   @nn.compact
   def __call__(self, x: Beads, t: Scalar, species: Int[Array, ' beads']) -> Scalar:
     del species  # a bead is known by its place in the chain
     alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
-    h = jnp.concatenate([self._distances(x, alpha, sigma), self._volumes(x, alpha, sigma),
-                         noise_features(alpha, sigma)])
+    noise = make_noise_features(self.schedule, self.noise_widths)(t)
+    d = distances(x, self.invariants.pairs)
+    u = self._whitened(d, alpha, sigma)
+    h = jnp.concatenate([u, jnp.exp(-d / self.invariants.distance_mean.mean()),
+                         self._volumes(x, alpha, sigma), noise])
+    code = nn.silu(nn.Dense(32)(noise))
     for width in self.widths:
-      h = nn.silu(nn.Dense(width)(h))
+      h = nn.silu(nn.Dense(width)(h) * (1 + nn.Dense(width)(code)))
     out = nn.Dense(1, kernel_init=nn.initializers.zeros)(h)[0]
-    return sigma * (0.5 * jnp.sum(x**2) + out)
+    return sigma * (0.5 * jnp.sum(x**2) + self._stiff(u, sigma) + out)
 
-  def _distances(self, x, alpha, sigma):
-    """Each distance twice: whitened at this noise level, and on the scale of the molecule."""
+  def _whitened(self, d, alpha, sigma):
+    """Each distance whitened at this noise level."""
     known = self.invariants
-    d = distances(x, known.pairs)
     mean = jnp.sqrt(alpha**2 * (known.distance_mean**2 + known.distance_std**2) + 6 * sigma**2)
-    std = jnp.sqrt(alpha**2 * known.distance_std**2 + 2 * sigma**2)
-    return jnp.concatenate([(d - mean) / std, jnp.exp(-d / known.distance_mean.mean())])
+    return (d - mean) / jnp.sqrt(alpha**2 * known.distance_std**2 + 2 * sigma**2)
+
+  def _stiff(self, u, sigma):
+    """u²/2 of pairs one or two bonds apart: keeps bonds and angles in place from the first step."""
+    near = self.invariants.pairs[:, 1] - self.invariants.pairs[:, 0] <= 2
+    return 0.5 * jnp.sum(u**2 * near) / (1 + (sigma / self.stiff_fade) ** 2) ** 2
 
   def _volumes(self, x, alpha, sigma):
     """Signed volumes over a scale that is right at both ends; 24 sigma⁶ is pure noise's."""
     variance = (alpha**2 * self.invariants.volume_rms ** (2 / 3) + 24 ** (1 / 3) * sigma**2) ** 3
     return signed_volumes(x, self.invariants.quads) / jnp.sqrt(variance)
-
-
-def noise_features(alpha: Scalar, sigma: Scalar) -> Float[Array, '4']:
-  """Smooth in sigma² near 0, where log p_t is linear in sigma² (Fokker-Planck)."""
-  return jnp.stack([alpha, sigma, jnp.log(sigma**2 + 0.1**2) / 4, jnp.log(sigma**2 + 0.02**2) / 8])
