@@ -2,20 +2,26 @@
 
 import json
 import pathlib
+from collections.abc import Callable
 
-from absl import flags
+from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from twoforone.trajectory import write_atomically
 
 
-def define_flags(default_config: str | None = None):
-  """Defines --config and --workdir and returns their holders."""
+def start(run: Callable, default_config: str) -> None:
+  """Parses --config and --workdir and calls `run(config, workdir)`: the whole of a main."""
   config = config_flags.DEFINE_config_file(
     'config', default_config, 'Config file, `file.py:variant`.')
   workdir = flags.DEFINE_string('workdir', None, 'Folder for everything the run leaves.')
-  flags.mark_flags_as_required(['workdir'] + ([] if default_config else ['config']))
-  return config, workdir
+  flags.mark_flag_as_required('workdir')
+
+  def main(_) -> None:
+    logging.set_verbosity(logging.WARNING)
+    run(config.value, workdir.value)
+
+  app.run(main)
 
 
 def prepare_workdir(

@@ -6,7 +6,6 @@ The table goes to force_identity.md and force_identity.csv in the work folder.
 import csv
 
 import numpy as np
-from absl import app
 from ml_collections import ConfigDict
 
 from experiments import command_line
@@ -57,10 +56,5 @@ def to_markdown(rows: list[tuple[str, ...]], identity: VirialIdentity) -> str:
     f'{np.abs(z).max():.2f} standard errors. Expected mean: -1.', ''])
 
 
-def main(_):
-  run(CONFIG.value, WORKDIR.value)
-
-
 if __name__ == '__main__':
-  CONFIG, WORKDIR = command_line.define_flags('experiments/configs/force_identity.py')
-  app.run(main)
+  command_line.start(run, 'experiments/configs/force_identity.py')

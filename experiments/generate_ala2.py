@@ -12,7 +12,6 @@ import multiprocessing
 import time
 
 import numpy as np
-from absl import app
 from ml_collections import ConfigDict
 
 from experiments import command_line
@@ -119,10 +118,5 @@ def assemble(config, workdir, folders, num_parts: int) -> dict[str, str]:
   return {name: str(path) for name, path in paths.items()}
 
 
-def main(_):
-  run(CONFIG.value, WORKDIR.value)
-
-
 if __name__ == '__main__':
-  CONFIG, WORKDIR = command_line.define_flags('experiments/configs/generate_ala2.py')
-  app.run(main)
+  command_line.start(run, 'experiments/configs/generate_ala2.py')

@@ -204,7 +204,8 @@ def test_estimate_takes_its_error_from_replicas():
 def test_kinetic_temperature_of_maxwell_momenta():
   rng, mass = np.random.default_rng(0), np.array([12.0, 14.0, 3.0])
   momentum = rng.standard_normal((20_000, 3, 3)) * np.sqrt(mass[:, None] * kT)
-  found = uncertainty.estimate(temperature.kinetic_temperature(momentum, mass))
+  found = uncertainty.estimate(
+    temperature.kinetic_temperature(np.sum(momentum**2 / (2 * mass[:, None]), axis=(1, 2)), 3))
   error = 300.0 * np.sqrt(2 / 9 / 20_000)  # chi² of 9 degrees of freedom
   assert abs(found.mean - 300.0) < 5 * error
   assert abs(found.error / error - 1) < 5 / np.sqrt(2 * 9)
@@ -216,10 +217,11 @@ def test_configurational_temperature_of_exact_harmonic_draws():
   x = rng.standard_normal((count, 4, 3)) * np.sqrt(kT / k)
   centred = x - x.mean(axis=1, keepdims=True)
   drifting = centred + 100 * rng.standard_normal((count, 1, 3))
-  found = temperature.configurational_temperature(drifting, -k * centred)
+  virial = np.sum(-k * centred * (drifting - drifting.mean(axis=1, keepdims=True)), axis=(1, 2))
+  found = temperature.configurational_temperature(virial, 4)
   error = 300.0 * np.sqrt(2 / 9 / count)
   assert abs(found.mean() - 300.0) < 5 * error
-  wrong = temperature.configurational_temperature(drifting, -1.1 * k * centred)
+  wrong = temperature.configurational_temperature(1.1 * virial, 4)
   assert abs(wrong.mean() - 300.0) > 5 * error
 
 

@@ -55,10 +55,29 @@ def adamw(
   weight_decay: float = 1e-12, max_norm: float | None = None,
 ) -> optax.GradientTransformation:
   """AdamW with cosine annealing to `final_learning_rate` and optional global-norm clipping."""
-  schedule = optax.cosine_decay_schedule(
-    learning_rate, num_steps, alpha=final_learning_rate / learning_rate)
-  clip = optax.identity() if max_norm is None else optax.clip_by_global_norm(max_norm)
-  return optax.chain(clip, optax.adamw(schedule, weight_decay=weight_decay))
+  schedule = _cosine(learning_rate, final_learning_rate, num_steps)
+  return optax.chain(_clip(max_norm), optax.adamw(schedule, weight_decay=weight_decay))
+
+
+def muon(
+  *, learning_rate: float, final_learning_rate: float, num_steps: int,
+  weight_decay: float = 1e-12, max_norm: float | None = None,
+) -> optax.GradientTransformation:
+  """Muon with cosine annealing: orthogonalised momentum for matrices, Adam for the rest.
+
+  Jordan et al. (2024), as in `optax.contrib`. It fits small networks in fewer steps than AdamW.
+  """
+  schedule = _cosine(learning_rate, final_learning_rate, num_steps)
+  return optax.chain(_clip(max_norm), optax.contrib.muon(
+    schedule, adam_b1=0.9, adam_b2=0.999, weight_decay=weight_decay))
+
+
+def _cosine(start: float, end: float, num_steps: int) -> optax.Schedule:
+  return optax.cosine_decay_schedule(start, num_steps, alpha=end / start)
+
+
+def _clip(max_norm: float | None) -> optax.GradientTransformation:
+  return optax.identity() if max_norm is None else optax.clip_by_global_norm(max_norm)
 
 
 def warmup_ema(decay: float, power: float = 2 / 3) -> Callable:

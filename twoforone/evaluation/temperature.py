@@ -1,7 +1,8 @@
 """Two thermometers: of the momenta, and of the forces on the visited positions.
 
 Both return one instantaneous temperature per frame, in K; its mean and error come from
-`uncertainty.estimate`. A simulation is right when both agree with the thermostat.
+`uncertainty.estimate`. A simulation is right when both agree with the thermostat. They read what
+`simulate` reports of each frame (`Info`).
 """
 
 import numpy as np
@@ -11,34 +12,22 @@ from twoforone.units import BOLTZMANN
 
 
 def kinetic_temperature(
-  momentum: Float[np.ndarray, '*frames beads 3'], mass: Float[np.ndarray, ' beads']
+  kinetic: Float[np.ndarray, '*frames'], num_beads: int
 ) -> Float[np.ndarray, '*frames']:
-  """Σ |p|²/m / (3 n kB), K.
+  """2 K / (3 n kB), K, from the kinetic energy Σ |p|²/2m [kJ/mol].
 
   All 3n degrees of freedom count: the centre of mass is thermalised too and is not removed.
-
-  Args:
-    momentum: [amu nm/ps].
-    mass: [amu].
   """
-  momentum = momentum.astype(np.float64)
-  kinetic = np.sum(momentum**2 / mass[:, None], axis=(-2, -1))
-  return kinetic / (3 * len(mass) * BOLTZMANN)
+  return 2 * kinetic.astype(np.float64) / (3 * num_beads * BOLTZMANN)
 
 
 def configurational_temperature(
-  x: Float[np.ndarray, '*frames beads 3'], force: Float[np.ndarray, '*frames beads 3']
+  virial: Float[np.ndarray, '*frames'], num_beads: int
 ) -> Float[np.ndarray, '*frames']:
-  """-Σ F_i · (x_i - x̄) / (3 (n-1) kB), K: the virial theorem of a bound molecule.
+  """-W / (3 (n-1) kB), K, from the virial W = Σ F_i · (x_i - x̄) [kJ/mol].
 
   Integration by parts gives <∇U · (x - x̄)> = 3 (n-1) kT exactly for any potential that does not
   change under translation. It needs no second derivatives, no masses and no momenta. For an
   instantaneous value it is noisy, and it may be negative; only the mean is a temperature.
-
-  Args:
-    x: visited positions [nm].
-    force: of the simulated force field at x [kJ/mol/nm].
   """
-  x, force = x.astype(np.float64), force.astype(np.float64)
-  virial = -np.sum(force * (x - x.mean(axis=-2, keepdims=True)), axis=(-2, -1))
-  return virial / (3 * (x.shape[-2] - 1) * BOLTZMANN)
+  return -virial.astype(np.float64) / (3 * (num_beads - 1) * BOLTZMANN)

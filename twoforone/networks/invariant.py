@@ -1,8 +1,8 @@
 """An SE(3)-invariant energy from pair distances and signed volumes: the fast default.
 
 energy = |x|²/2 + stiff + MLP(features, noise), features whitened per noise level: a distance of
-mean m and variance v becomes one of mean² alpha² (m² + v) + 6 sigma² and variance alpha² v + 2
-sigma². |x|²/2 is exact at sigma = 1 and the Gaussian of the whitened data below; `stiff` is harmonic
+mean m and variance v becomes one of mean² alpha² (m² + v) + 6 sigma², variance alpha² v + 2 sigma².
+|x|²/2 is exact at sigma = 1 and the Gaussian of the whitened data below; `stiff` is harmonic
 in near pairs and fades with the noise. Signed volumes see chirality; distances alone would force
 F(phi, psi) = F(-phi, -psi). The noise level scales each hidden unit (FiLM, Perez et al. 2018).
 """

@@ -1,0 +1,116 @@
+"""Two for one on alanine dipeptide: one network, i.i.d. samples and a simulation.
+
+Leaves in `workdir`: config.json, model/ (metrics.csv, checkpoints with card), samples/,
+simulation/, trajectory.xtc with .pdb, report.md, metrics.json, metrics.csv and the plots. Run the
+same command again after an interruption: every stage goes on where it stopped.
+"""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from experiments import command_line, dynamics, models, report, report_ala2, training
+from twoforone import checkpoint, trajectory
+from twoforone.datasets import ala2, dataset, frames
+from twoforone.force import make_force_field
+from twoforone.langevin import make_langevin
+from twoforone.schedule import level_time
+from twoforone.simulate import Info, make_bond_check
+from twoforone.units import thermal_energy
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def run(config: ConfigDict, workdir: str) -> list[report.Row]:
+  """Trains (or loads), samples, simulates and evaluates; returns the rows of the report."""
+  folder = command_line.prepare_workdir(workdir, config)
+  system = ala2.ala2_system()
+  split = load_split(config)
+  model, params = get_model(config, split, system, folder / 'model')
+  samples = sample(config, model, params, system, folder / 'samples')
+  x, info, lost = simulate(config, model, params, system, samples, folder / 'simulation')
+  rows = report_ala2.write_results(config, folder, split, samples, x, info, lost)
+  print(f'report: {folder / "report.md"}')
+  return rows
+
+
+def load_split(config: ConfigDict) -> dataset.Split:
+  """The data of `config.data`, one run held out."""
+  data = config.data
+  if not data.path:
+    loaded = ala2.load_ala2()
+  elif data.layout == 'fu_berlin':
+    loaded = ala2.load_fu_berlin(data.path, interval=data.interval)
+  else:
+    loaded = frames.load_frames(
+      data.path, ala2.ala2_system(), length_unit=data.length_unit, num_runs=data.num_runs,
+      interval=data.interval)
+  split = dataset.split_fold(loaded, data.fold, validation_fraction=data.validation_fraction)
+  if data.train_size:
+    split = split._replace(train=dataset.subset(split.train, data.train_size, config.seed))
+  return split
+
+
+def get_model(config, split: dataset.Split, system, folder: pathlib.Path):
+  """The model and its energy's parameters, trained here or taken from `config.pretrained`."""
+  if config.pretrained:
+    source = pathlib.Path(config.pretrained)
+    source = source if source.is_absolute() or source.exists() else ROOT / source
+    model = models.model_from_card(checkpoint.read_card(source), config, system)
+    return model, training.load_params(model, source)
+  scale = dataset.data_scale(split.train.x)
+  model = models.fit_model(config, system, split.train.x, scale)
+  card = models.model_card(config, model, system, thermal_energy(system.temperature))
+  params = training.train_model(
+    config, model, split.train.x / scale, split.validation.x / scale, folder, card)
+  return model, params
+
+
+def sample(config, model: models.Model, params, system, folder: pathlib.Path) -> np.ndarray:
+  """i.i.d. structures [F, n, 3] in nm, written batch by batch."""
+  settings = config.sample
+  draw = jax.jit(models.make_sampler(config, model), static_argnums=2)
+  key = jax.random.fold_in(jax.random.key(config.seed), 1)
+  shape = (settings.batch_size, len(system.beads), 3)
+  total = -(-settings.num_samples // settings.batch_size)
+  done = trajectory.count_parts(folder)
+  for k in tqdm(range(done, total), initial=done, total=total, unit='batch', desc='sample'):
+    x = draw(params, jax.random.fold_in(key, k), shape)
+    trajectory.write_part(folder, k, {'x': np.asarray(x * model.scale)})
+  drawn = np.concatenate([part['x'] for part in trajectory.read_parts(folder)])
+  return drawn[:settings.num_samples]
+
+
+def simulate(config, model: models.Model, params, system, start: np.ndarray, folder: pathlib.Path):
+  """Frames [F, R, n, 3] in nm after the burn-in, their info, and the replicas lost."""
+  settings = config.simulate
+  integrator = make_langevin(
+    make_force(config, model, system), mass=np.array(settings.mass), dt=settings.dt,
+    friction=settings.friction)
+  lost = dynamics.simulate_to_disk(
+    integrator, params, jax.random.fold_in(jax.random.key(config.seed), 2),
+    jnp.asarray(start[:settings.replicas]),
+    jnp.full(settings.replicas, thermal_energy(settings.temperature)), folder,
+    num_parts=settings.parts, frames_per_part=settings.frames_per_part, stride=settings.stride,
+    dt=settings.dt, settings={'level': settings.level, 'friction': settings.friction},
+    check=make_bond_check(system.bonds, settings.longest_bond))
+  x, info = dynamics.read_run(folder)
+  keep = slice(settings.burn_in_frames, None)
+  return x[keep], Info(*(value[keep] for value in info)), lost
+
+
+def make_force(config, model: models.Model, system):
+  """The force field at the level of `config.simulate`."""
+  t = level_time(model.schedule, config.simulate.level)
+  exact = config.simulate.exact_scaling
+  return make_force_field(
+    model.score, t=t, kT=thermal_energy(system.temperature), scale=model.scale,
+    alpha=float(model.schedule.alpha(jnp.float32(t))) if exact else 1.0)
+
+
+if __name__ == '__main__':
+  command_line.start(run, 'experiments/configs/ala2.py')

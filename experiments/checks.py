@@ -1,0 +1,102 @@
+"""Checks of a trained model in one command: curl, rotations, energy against force, chirality.
+
+A conservative score has a symmetric Jacobian; the direct score of the ablation must fail, and is
+checked beside it. Everything in float64, so that what is left is the model's own error. Leaves
+checks.md and checks.json.
+"""
+
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments import ala2, command_line, models
+from twoforone import checks, schedule
+from twoforone.datasets.ala2 import ala2_system
+
+COLUMNS = ('check', 'value', 'must be', 'limit', 'passed')
+
+
+def run(config: ConfigDict, workdir: str) -> list[dict]:
+  """Checks `config.pretrained` on held-out frames and a direct score that must fail; the rows.
+
+  Raises:
+    SystemExit: when a check does not come out as it must, after the table is written.
+  """
+  folder = command_line.prepare_workdir(workdir, config)
+  system = ala2_system()
+  split = ala2.load_split(config)
+  frames = split.test.x[:: max(1, len(split.test.x) // config.num_frames)][:config.num_frames]
+  model, params = ala2.get_model(config, split, system, folder)
+  with jax.enable_x64(True):
+    params = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), params)
+    rows = check_model(config, model, params, frames / model.scale)
+    rows.append(check_direct_score(config, system, frames / model.scale))
+  write_table(folder, rows)
+  if not all(row['passed'] for row in rows):
+    raise SystemExit(f'a check failed, see {folder / "checks.md"}')
+  return rows
+
+
+def check_model(config, model: models.Model, params, x: np.ndarray) -> list[dict]:
+  """Rows of one trained model; each value is the worst over the frames."""
+  t = jnp.asarray(schedule.level_time(model.schedule, config.level), jnp.float64)
+  keys = jax.random.split(jax.random.key(config.seed), len(x))
+  x = jnp.asarray(x, jnp.float64)
+
+  def worst(check, *rest):
+    return float(jax.jit(jax.vmap(check))(x, *rest).max())
+
+  rows = [
+    row('curl |J - Jᵀ|/|J|',
+        worst(lambda x: checks.curl(model.score, params, x, t)), 'below', config.curl_limit),
+    row('translation error',
+        worst(lambda x: checks.translation_error(model.score, params, x, t, jnp.ones(3))),
+        'below', config.exact_limit),
+    row(f'rotation error, {config.num_rotations} angles per frame',
+        worst(lambda x, key: checks.rotation_error(
+          model.score, params, x, t, key, num_rotations=config.num_rotations).max(), keys),
+        'below', config.rotation_limit),
+    row('mirror gap', worst(lambda x: checks.mirror_gap(model.score, params, x, t)),
+        'above', config.mirror_limit)]
+  if model.energy is not None:
+    rows.append(row(
+      'energy against force', worst(lambda x: checks.energy_force_consistency(
+        model.energy, model.score, params, x, t, step=1e-5)), 'below', config.consistency_limit))
+  return rows
+
+
+def check_direct_score(config, system, x: np.ndarray) -> dict:
+  """A direct score at its initial parameters: its curl must not vanish."""
+  config = config.copy_and_resolve_references()
+  config.network.kind = 'direct_transformer'
+  model = models.make_model(config, system, 1.0, None)
+  params = model.init(jax.random.key(config.seed))['energy']
+  t = jnp.asarray(schedule.level_time(model.schedule, config.level), jnp.float64)
+  found = jax.jit(jax.vmap(lambda x: checks.curl(model.score, params, x, t)))(
+    jnp.asarray(x, jnp.float64))
+  return row('curl of a direct score (must fail)', float(found.min()), 'above', 1e-2)
+
+
+def row(check: str, value: float, side: str, limit: float) -> dict:
+  """One line of the table."""
+  passed = value < limit if side == 'below' else value > limit
+  return dict(zip(COLUMNS, (check, value, side, limit, bool(passed)), strict=True))
+
+
+def write_table(folder: pathlib.Path, rows: list[dict]) -> None:
+  """Writes and prints the table."""
+  lines = [COLUMNS, ('---',) * len(COLUMNS)]
+  lines += [(r['check'], f'{r["value"]:.2e}', r['must be'], f'{r["limit"]:g}',
+             'yes' if r['passed'] else 'NO') for r in rows]
+  text = '# Checks\n\n' + '\n'.join(f'| {" | ".join(line)} |' for line in lines) + '\n'
+  (folder / 'checks.md').write_text(text)
+  (folder / 'checks.json').write_text(json.dumps(rows, indent=2) + '\n')
+  print(text)
+
+
+if __name__ == '__main__':
+  command_line.start(run, 'experiments/configs/checks.py')

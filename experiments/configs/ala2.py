@@ -1,0 +1,89 @@
+"""Two for one on alanine dipeptide: train, sample, simulate and evaluate on a held-out run.
+
+  python -m experiments.ala2 --config=experiments/configs/ala2.py --workdir=runs/ala2
+
+Variants: the default (invariant network, minutes on 2 CPU cores), `paper` (the published
+transformer, a GPU), `smoke` (a minute), `pretrained` (the committed checkpoint of the default).
+"""
+
+from ml_collections import ConfigDict
+
+DEFAULT = {
+  'seed': 0,
+  'data': {
+    'path': '',                # '' is the embedded data; else .npy or .npz of frames
+    'layout': 'frames',        # of `path`: 'frames' or 'fu_berlin'
+    'length_unit': 'nm',       # of `path`: 'nm' or 'angstrom'
+    'num_runs': 4,             # of `path`: equally long runs, one after the other
+    'interval': 2.0,           # of `path`: ps between frames
+    'fold': 0,                 # the held-out run
+    'validation_fraction': 0.1,  # the end of each other run
+    'train_size': 0,           # frames drawn from the training runs, 0 for all
+  },
+  'network': {
+    'kind': 'invariant',       # 'invariant', 'transformer' or 'direct_transformer'
+    'widths': (128, 128, 128),  # invariant: hidden layers
+    'width': 96, 'num_layers': 2, 'heads': 8, 'head_dim': 64,  # transformer
+    'edges': 'differences',    # 'differences', 'squared_distances', 'both', 'none'
+    'absolute': False,         # transformer: positions as node features
+    'smooth_time': False,      # transformer: features smooth in sigma² in place of t
+  },
+  'schedule': {'kind': 'cosine', 'num_steps': 1000},  # 'cosine', 'linear' or 'vp'
+  'loss': {
+    'levels': 'uniform',       # 'uniform', 'score_matching', 'higher_until', 'lower_bound', 'p2'
+    'level_parameter': 100.0,  # of higher_until (level), lower_bound (ceiling), p2 (gamma)
+    'low_noise_fraction': 0.5,  # of draws log-uniform in sigma in the range below
+    'sigma_min': 0.008, 'sigma_max': 0.3,
+    'weight_strength': 0.02, 'weight_floor': 0.05, 'weight_maximum': 5.0,
+    'classification': 1.0,     # strength of the noise-level classification, 0 for none
+    'pair_width': 0.5,         # of near pairs, in log sigma
+    'rotate': False,           # random rotations; an invariant network needs none
+  },
+  'train': {
+    'num_steps': 10_000, 'batch_size': 1024, 'chunk': 250, 'validate_every': 1000,
+    'optimizer': 'muon',       # 'muon' or 'adamw'
+    'learning_rate': 2e-2, 'final_learning_rate': 1e-5, 'weight_decay': 1e-12,
+    'max_norm': 10.0,          # of the global gradient, 0 for no clipping
+    'ema': 'warmup', 'ema_decay': 0.999,
+  },
+  'sample': {'kind': 'ddim', 'num_steps': 50, 'num_samples': 100_000, 'batch_size': 10_000},
+  'simulate': {
+    'level': 2,                # of the table; chosen by experiments.noise_level on validation data
+    'exact_scaling': True,     # False evaluates at the unscaled x, as Arts et al. (2023)
+    'replicas': 1000, 'parts': 10, 'frames_per_part': 20, 'burn_in_frames': 20, 'stride': 150,
+    'dt': 0.002, 'friction': 1.0, 'temperature': 300.0,
+    'mass': (12.0, 14.0, 12.0, 12.0, 14.0), 'longest_bond': 0.3,
+  },
+  'pretrained': '',            # folder of a trained model; '' trains
+}
+
+VARIANTS = {
+  'default': {},
+  'paper': {
+    'network': {'kind': 'transformer'},
+    'loss': {'levels': 'higher_until', 'low_noise_fraction': 0.0, 'weight_strength': 0.0,
+             'classification': 0.0, 'rotate': True},
+    'train': {'num_steps': 1_000_000, 'chunk': 1000, 'validate_every': 100_000,
+              'optimizer': 'adamw', 'learning_rate': 3e-4, 'max_norm': 0.0,
+              'ema': 'sparse', 'ema_decay': 0.995},
+    'sample': {'kind': 'ancestral', 'num_steps': 1000, 'num_samples': 400_000, 'batch_size': 8192},
+    'simulate': {'level': 8, 'exact_scaling': False, 'replicas': 100, 'parts': 40,
+                 'frames_per_part': 100, 'burn_in_frames': 0, 'stride': 250, 'mass': (12.8,) * 5},
+  },
+  'smoke': {
+    'data': {'train_size': 20_000},
+    'train': {'num_steps': 400, 'chunk': 100, 'validate_every': 200},
+    'sample': {'num_steps': 20, 'num_samples': 2000, 'batch_size': 1000},
+    'simulate': {'replicas': 50, 'parts': 2, 'frames_per_part': 20, 'stride': 20,
+                 'burn_in_frames': 10},
+  },
+  'pretrained': {'pretrained': 'data/pretrained/ala2'},
+}
+
+
+def get_config(variant: str = 'default') -> ConfigDict:
+  if variant not in VARIANTS:
+    raise ValueError(f'variant: found {variant!r}, expected one of {sorted(VARIANTS)}')
+  config = ConfigDict(DEFAULT, convert_dict=True)
+  config.update(VARIANTS[variant])
+  return config

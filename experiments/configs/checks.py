@@ -1,0 +1,27 @@
+"""Checks of a trained model.
+
+  python -m experiments.checks --workdir=runs/checks --config.pretrained=runs/ala2/model/best
+
+Without --config.pretrained it checks the committed checkpoint. Limits are for float64.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.configs import ala2
+
+CHECKS = {
+  'level': 2,                   # noise level at which the score is checked
+  'num_frames': 20,             # held-out frames
+  'num_rotations': 100,
+  'curl_limit': 1e-6,
+  'exact_limit': 1e-12,         # relative squared error of an exact symmetry
+  'rotation_limit': 1e-12,      # 1e-6 is what augmentation reaches (Arts et al. 2023)
+  'mirror_limit': 1e-6,
+  'consistency_limit': 1e-5,    # central differences of width 1e-5
+}
+
+
+def get_config(variant: str = 'pretrained') -> ConfigDict:
+  config = ala2.get_config(variant)
+  config.update(CHECKS)
+  return config

@@ -1,0 +1,99 @@
+"""Chooses the noise level at which the score is read as a force, on validation data.
+
+Each level is simulated and scored against the validation frames: a low level is sharp but learned
+from little signal, a high one is blurred by sigma. The level of least JS(φ, ψ) among those that
+lose the fewest replicas is named. Leaves noise_level.md, .json and .png.
+"""
+
+import json
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments import ala2, command_line
+from twoforone import plots
+from twoforone.datasets.ala2 import ala2_system
+from twoforone.evaluation import densities, structure, temperature, uncertainty
+from twoforone.units import NM_PER_ANGSTROM
+
+COLUMNS = {
+  'level': '{:d}', 'sigma': '{:.4f}', 'JS 60×60': '{:.4f}', 'JS 20×20': '{:.4f}',
+  'bond W1 [Å]': '{:.4f}', 'kinetic [K]': '{:.1f}', 'configurational [K]': '{:.1f}', 'lost': '{:d}'}
+
+
+def run(config: ConfigDict, workdir: str) -> int:
+  """Simulates every level of `config.levels`; returns the level to use."""
+  folder = command_line.prepare_workdir(workdir, config)
+  system = ala2_system()
+  split = ala2.load_split(config)
+  model, params = ala2.get_model(config, split, system, folder / 'model')
+  start = ala2.sample(config, model, params, system, folder / 'samples')
+  rows = []
+  for level in config.levels:
+    with config.unlocked():
+      config.simulate.level = int(level)
+    x, info, lost = ala2.simulate(config, model, params, system, start, folder / f'level_{level}')
+    sound = np.isfinite(x).all(axis=(0, 2, 3))
+    sigma = float(model.schedule.sigma(np.float32(level / model.schedule.num_steps)))
+    rows.append({'level': int(level), 'sigma': sigma, 'lost': len(lost),
+                 **score_level(x[:, sound], info.kinetic[:, sound], info.virial[:, sound],
+                               split.validation.x)})
+    print(format_rows(rows[-1:]))
+  floor = structure_floor(split)
+  best = choose(rows)
+  write(folder, rows, floor, best)
+  return best
+
+
+def score_level(x, kinetic, virial, validation) -> dict[str, float]:
+  """Distances of a simulation to the validation frames, and its two temperatures."""
+  found, expected = structure.internal_coordinates(x), structure.internal_coordinates(validation)
+  beads = x.shape[-2]
+  scores = {f'JS {bins}×{bins}': densities.js_divergence(
+    densities.torsion_histogram(found.dihedrals, bins),
+    densities.torsion_histogram(expected.dihedrals, bins)) for bins in (60, 20)}
+  scores['bond W1 [Å]'] = float(np.mean([
+    densities.wasserstein(found.bonds[..., k], expected.bonds[..., k])
+    for k in range(beads - 1)])) / NM_PER_ANGSTROM
+  scores['kinetic [K]'] = uncertainty.estimate(
+    temperature.kinetic_temperature(kinetic, beads)).mean
+  scores['configurational [K]'] = uncertainty.estimate(
+    temperature.configurational_temperature(virial, beads)).mean
+  return scores
+
+
+def structure_floor(split) -> float:
+  """JS 60×60 between the training and the validation frames."""
+  train, validation = (densities.torsion_histogram(structure.internal_coordinates(x).dihedrals)
+                       for x in (split.train.x, split.validation.x))
+  return densities.js_divergence(train, validation)
+
+
+def choose(rows: list[dict]) -> int:
+  """The level of least JS among those that lost the fewest replicas."""
+  return min(rows, key=lambda row: (row['lost'], row['JS 60×60']))['level']
+
+
+def write(folder, rows: list[dict], floor: float, best: int) -> None:
+  """The table as Markdown and JSON, and its curves."""
+  text = (f'# Noise level\n\nBest on validation data: **{best}**. JS of training against '
+          f'validation frames: {floor:.4f}.\n\n{format_rows(rows)}\n\n![curves](noise_level.png)\n')
+  (folder / 'noise_level.md').write_text(text)
+  (folder / 'noise_level.json').write_text(
+    json.dumps({'best': best, 'floor': floor, 'rows': rows}, indent=2) + '\n')
+  sigma = np.array([row['sigma'] for row in rows])
+  panels = {name: {'simulation': plots.Curve(sigma, np.array([row[name] for row in rows]))}
+            for name in ('JS 60×60', 'bond W1 [Å]', 'configurational [K]')}
+  plots.save(plots.curves(panels, x_label='sigma', y_label=list(panels), x_log=True),
+             folder / 'noise_level.png')
+  print(text)
+
+
+def format_rows(rows: list[dict]) -> str:
+  lines = [COLUMNS, ['---'] * len(COLUMNS)]
+  lines += [[form.format(row[name]) for name, form in COLUMNS.items()] for row in rows]
+  return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
+if __name__ == '__main__':
+  command_line.start(run, 'experiments/configs/noise_level.py')
