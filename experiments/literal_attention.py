@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from twoforone.networks.graph_transformer import scalar_time
+from twoforone.networks.noise_features import scalar_time
 from twoforone.types import NetworkFn
 
 EdgeFn = Callable[[Float[Array, 'beads 3']], Float[Array, 'beads beads inputs']]

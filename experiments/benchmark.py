@@ -1,0 +1,105 @@
+"""How fast training and simulation are, beside the machine's own matrix products.
+
+For every published size the factorised graph transformer is timed in turn with the literal form
+(N × N edge tensors) at the same batch; then the default network against both on alanine, for 1 to
+10,000 replicas. Matrix products are timed in the same rounds. Leaves benchmark.json and .md.
+"""
+
+import json
+import platform
+import statistics
+
+import jax
+from ml_collections import ConfigDict
+
+from experiments import benchmark_loops as loops
+from experiments import command_line, measure
+from experiments.benchmark_table import write_markdown
+from experiments.configs.published_sizes import PUBLISHED_SIZES
+
+ALANINE = 'alanine_dipeptide'
+
+
+def run(config: ConfigDict, workdir: str) -> dict:
+  """Measures everything and returns what it wrote."""
+  workdir = command_line.prepare_workdir(workdir, config)
+  gemm = measure.make_gemm(config.gemm_size, steps=config.gemm_steps)
+  machine, rows = measure_machine(config, gemm), []
+  for kind in config.kinds:
+    for name in config.sizes:
+      rows += compare_forms(config, kind, name, gemm)
+  for name in config.published_batch:
+    size = PUBLISHED_SIZES[name]
+    models = {'factorised': loops.make_transformer(size, literal=False)}
+    rows += compare(config, 'train', name, models, size['batch'], config.train_steps, gemm)
+  for replicas in config.replicas:
+    rows += compare_networks(config, replicas, gemm)
+  for batch in config.invariant_batch:
+    models = {'invariant': loops.make_invariant(PUBLISHED_SIZES[ALANINE]['beads'])}
+    rows += compare(config, 'train', ALANINE, models, batch, config.invariant_steps, gemm)
+  table = {'machine': machine | {'peak_memory_mib': measure.peak_memory_mib()}, 'rows': rows}
+  (workdir / 'benchmark.json').write_text(json.dumps(table, indent=2) + '\n')
+  write_markdown(workdir / 'benchmark.md', table)
+  print(f'wrote {workdir / "benchmark.json"} and {workdir / "benchmark.md"}')
+  return table
+
+
+def measure_machine(config: ConfigDict, gemm: measure.Loop) -> dict:
+  """The rate of matrix products, and what it takes to import the package."""
+  seconds = measure.time_in_turn({'gemm': gemm}, repeats=config.repeats)['gemm']
+  device = jax.devices()[0]
+  machine = {
+    'device': device.device_kind, 'platform': device.platform, 'system': platform.platform(),
+    'jax': jax.__version__, 'gemm_rate': gemm.flops / statistics.median(seconds),
+    'import_seconds': measure.import_times(tuple(config.imports))}
+  print(f'{device.device_kind}: {machine["gemm_rate"] / 1e9:.0f} GFLOP/s in products of '
+        f'{config.gemm_size} × {config.gemm_size} float32', flush=True)
+  return machine
+
+
+def compare_forms(config: ConfigDict, kind: str, name: str, gemm: measure.Loop) -> list[dict]:
+  """Factorised against literal at one published size, with at most `max_pairs` edges in a step."""
+  size = PUBLISHED_SIZES[name]
+  wanted, steps = ((size['batch'], config.train_steps) if kind == 'train'
+                   else (config.size_replicas, config.simulation_steps))
+  batch = min(wanted, max(1, config.max_pairs // size['beads'] ** 2))
+  models = {form: loops.make_transformer(size, literal=form == 'literal')
+            for form in ('factorised', 'literal')}
+  return compare(config, kind, name, models, batch, steps, gemm)
+
+
+def compare_networks(config: ConfigDict, replicas: int, gemm: measure.Loop) -> list[dict]:
+  """Simulated steps of alanine: the default network and both forms of the transformer."""
+  size = PUBLISHED_SIZES[ALANINE]
+  models = {'invariant': loops.make_invariant(size['beads']),
+            'factorised': loops.make_transformer(size, literal=False)}
+  if replicas <= config.literal_replicas:
+    models['literal'] = loops.make_transformer(size, literal=True)
+  steps = min(config.most_steps, max(2, config.replica_steps // replicas))
+  return compare(config, 'simulate', ALANINE, models, replicas, steps, gemm)
+
+
+def compare(config, kind: str, name: str, models: dict, batch: int, steps: int,
+            gemm: measure.Loop) -> list[dict]:
+  """One row for each model, all timed in turn, with matrix products in every round."""
+  make = {'train': loops.training_loop, 'force': loops.force_loop,
+          'simulate': loops.simulation_loop}[kind]
+  compiled = {form: make(model, batch, steps=steps) for form, model in models.items()}
+  seconds = measure.time_in_turn(compiled | {'gemm': gemm}, repeats=config.repeats)
+  rows = []
+  for form, loop in compiled.items():
+    row = {'kind': kind, 'size': name, 'beads': PUBLISHED_SIZES[name]['beads'], 'form': form}
+    row |= measure.make_row(loop, seconds[form])
+    share = measure.median_ratio(seconds['gemm'], seconds[form])
+    row['gemm_fraction'] = share * loop.flops / gemm.flops
+    if 'literal' in seconds:
+      row['ratio'] = measure.median_ratio(seconds['literal'], seconds[form])
+    rows.append(row)
+    print(f'{kind:8s} {name:18s} {form:10s} batch {batch:6d} {1e3 * row["seconds"]:10.2f} ms/step, '
+          f'{row["gemm_fraction"]:.2f} of GEMM, compiled in {row["compile_seconds"]:.1f} s',
+          flush=True)
+  return rows
+
+
+if __name__ == '__main__':
+  command_line.start(run, 'experiments/configs/benchmark.py')

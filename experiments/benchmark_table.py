@@ -1,0 +1,43 @@
+"""The benchmark's numbers as Markdown."""
+
+import pathlib
+
+COLUMNS = (
+  ('beads', 'beads', '{:d}'), ('form', 'network', '{}'), ('batch', 'batch', '{:d}'),
+  ('milliseconds', 'ms/step', '{:.3g}'), ('configurations_per_second', 'batch·steps/s', '{:.3g}'),
+  ('ratio', 'literal / this', '{:.3g}×'), ('gflop', 'GFLOP/step', '{:.3g}'),
+  ('gemm_fraction', 'of GEMM rate', '{:.2f}'), ('memory_mib', 'MiB', '{:.0f}'),
+  ('compile_seconds', 'compile s', '{:.1f}'))
+
+TITLES = {'train': 'Training step (gradient through the score, optimiser, EMA)',
+          'force': 'Force call', 'simulate': 'Simulated step (BAOAB, one force call)'}
+
+
+def write_markdown(path: pathlib.Path, table: dict) -> None:
+  """Machine, then one table for training, forces and simulation each."""
+  machine = table['machine']
+  lines = [
+    '# Benchmark', '',
+    f'{machine["device"]} ({machine["platform"]}), jax {machine["jax"]}, {machine["system"]}. '
+    f'Square float32 matrix products: {machine["gemm_rate"] / 1e9:.0f} GFLOP/s. '
+    f'Peak memory of the process: {machine["peak_memory_mib"]:.0f} MiB.', '',
+    'Medians; networks of one size and batch were timed in turn. Literal is the same network with '
+    'its N × N × 512 edge tensors. FLOP are those XLA counts in each compiled program; the GEMM '
+    'rate that they are compared with was timed in the same rounds.', '']
+  for kind, title in TITLES.items():
+    lines += [f'## {title}', '', *format_rows(r for r in table['rows'] if r['kind'] == kind), '']
+  lines += ['## Import in a fresh process', '',
+            '| module | jax s | module on top s |', '|---|---|---|']
+  lines += [f'| {module} | {seconds["jax"]:.2f} | {seconds["module"]:.2f} |'
+            for module, seconds in machine['import_seconds'].items()]
+  path.write_text('\n'.join(lines) + '\n')
+
+
+def format_rows(rows) -> list[str]:
+  """A Markdown table; a column that a row lacks is left blank."""
+  lines = [f'| {" | ".join(title for _, title, _ in COLUMNS)} |', '|---' * len(COLUMNS) + '|']
+  for row in rows:
+    row = row | {'milliseconds': 1e3 * row['seconds']}
+    cells = [form.format(row[name]) if name in row else '' for name, _, form in COLUMNS]
+    lines.append(f'| {" | ".join(cells)} |')
+  return lines
