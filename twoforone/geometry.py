@@ -5,11 +5,14 @@ Everything is differentiable and safe at coincident beads (square before root). 
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from twoforone.types import Beads, PRNGKey, Scalar
 
 Point = Float[Array, '3']
+Pairs = Int[Array | np.ndarray, 'pairs 2']
+Quads = Int[Array | np.ndarray, 'quads 4']
 
 
 def centre(x: Beads) -> Beads:
@@ -22,7 +25,7 @@ def safe_norm(vector: Float[Array, '*shape d'], eps: float = 1e-12) -> Float[Arr
   return jnp.sqrt(jnp.sum(vector**2, axis=-1) + eps)
 
 
-def distances(x: Beads, pairs: Int[Array, 'pairs 2']) -> Float[Array, ' pairs']:
+def distances(x: Beads, pairs: Pairs) -> Float[Array, ' pairs']:
   """|x_i - x_j| of each pair, in the unit of x."""
   return safe_norm(x[pairs[:, 0]] - x[pairs[:, 1]])
 
@@ -52,7 +55,7 @@ def angles(x: Beads) -> Float[Array, ' angles']:
   return jax.vmap(angle)(x[:-2], x[1:-1], x[2:])
 
 
-def signed_volumes(x: Beads, quads: Int[Array, 'quads 4']) -> Float[Array, ' quads']:
+def signed_volumes(x: Beads, quads: Quads) -> Float[Array, ' quads']:
   """(x_j - x_i) · (x_k - x_i) × (x_l - x_i): rotation invariant, odd under reflection."""
   i, j, k, l = (x[quads[:, m]] for m in range(4))
   return jnp.sum((j - i) * jnp.cross(k - i, l - i), axis=-1)

@@ -26,8 +26,8 @@ def table_times(schedule: Schedule) -> Times:
   return np.arange(schedule.num_steps)[::-1] / schedule.num_steps
 
 
-def log_snr_times(schedule: Schedule, num_steps: int, *, rho: float = 1.0) -> Times:
-  """`num_steps` times, highest first, even in log(alpha / sigma)^(1/rho); t = 0 is the last.
+def log_snr_times(schedule: Schedule, num_steps: int) -> Times:
+  """`num_steps` times, highest first, even in log(alpha / sigma); t = 0 is the last.
 
   The table leaps by whole multiples of sigma² near t = 0, where stiff bonds live; this does not.
   """
@@ -78,13 +78,14 @@ def make_ddim_sampler(
   """sample(params, key, shape) -> x: DPM-Solver++(2M) on the probability-flow ODE.
 
   Second-order multistep in log(alpha / sigma) with the data prediction (Lu et al. 2022, algorithm
-  2), `num_steps` score calls, and a final Tweedie step. Deterministic after the first draw.
+  2), `num_steps` score calls. The last goes from t = 0 to no noise along the same flow, x + sigma²
+  score / 2: a Tweedie step takes sigma² / (v + sigma²) off a variance v, 4 to 10 % of stiff bonds.
+  Deterministic after the first draw.
   """
   times = log_snr_times(schedule, num_steps)
   denoise = _make_denoiser(score, schedule, bound)
 
-  def step(params, carry, key, t, s):
-    del key
+  def step(params, carry, t, s):
     x, last, last_t = carry
     sigma_t, (alpha_s, sigma_s) = schedule.sigma(t), _levels(schedule, s)
     clean = denoise(params, x, t)
@@ -101,8 +102,9 @@ def make_ddim_sampler(
     pairs = jnp.asarray(np.stack([times[:-1], times[1:]], axis=1), jnp.float32)
     start = (x, jnp.zeros_like(x), pairs[0, 0])
     (x, _, _), _ = jax.lax.scan(
-      lambda carry, ts: (step(params, carry, key, ts[0], ts[1]), None), start, pairs)
-    return denoise(params, x, jnp.float32(times[-1]))
+      lambda carry, ts: (step(params, carry, ts[0], ts[1]), None), start, pairs)
+    end = jnp.float32(times[-1])
+    return 0.5 * (x / schedule.alpha(end) + denoise(params, x, end))
 
   return _batched(sample_one)
 

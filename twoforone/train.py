@@ -92,11 +92,13 @@ def warmup_ema(decay: float, power: float = 2 / 3) -> Callable:
 def sparse_ema(
   decay: float, *, every: int = 10, copies: int = 100, power: float = 2 / 3
 ) -> Callable:
-  """The average of Arts et al. (2023): updated each `every` steps, a plain copy `copies` times."""
+  """The average of Arts et al. (2023): updated each `every` steps, a plain copy for `copies` steps.
+
+  The decay then grows with the steps, not with the updates (as in ema-pytorch 0.0.8).
+  """
 
   def ema_decay(step):
-    call = step // every - copies
-    warm = jnp.clip(1 - (1.0 + jnp.maximum(call, 0)) ** -power, 0.0, decay)
+    warm = jnp.clip(1 - (1.0 + jnp.maximum(step - copies, 0)) ** -power, 0.0, decay)
     return jnp.where(step % every == 0, warm, 1.0)
 
   return ema_decay

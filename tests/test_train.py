@@ -1,0 +1,152 @@
+"""Training: averages by hand, exact restarts, what happens when a loss is not finite."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from twoforone import train
+
+DATA = jax.random.normal(jax.random.key(0), (64, 3))
+OPTIMIZER = train.adamw(learning_rate=0.05, final_learning_rate=0.01, num_steps=40)
+KEY = jax.random.key(7)
+
+
+def loss(params, key, x):
+  """Least at params = <x>; noisy, so that the keys matter."""
+  return jnp.sum((params['w'] - x + 0.1 * jax.random.normal(key, x.shape)) ** 2)
+
+
+def start():
+  return train.init_train_state({'w': jnp.array([2.0, -1.0, 0.5])}, OPTIMIZER)
+
+
+TRAIN_STEP = train.make_train_step(loss, OPTIMIZER, ema_decay=train.warmup_ema(0.9))
+CHUNK = train.make_train_chunk(TRAIN_STEP, batch_size=8, num_steps=5)
+
+
+def run(chunk=CHUNK, state=None, key=KEY, num_steps=20):
+  seen = []
+  state = train.fit(chunk, start() if state is None else state, key, DATA, num_steps=num_steps,
+                    progress=lambda state, metrics: seen.append(np.asarray(metrics.loss)))
+  return state, np.concatenate(seen)
+
+
+def assert_equal(tree, other):
+  """Bit for bit."""
+  for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_the_average_follows_its_recursion():
+  train_step = jax.jit(train.make_train_step(loss, OPTIMIZER, ema_decay=train.warmup_ema(0.7)))
+  state, average = start(), np.array([2.0, -1.0, 0.5])
+  for k in range(12):
+    state, metrics = train_step(state, jax.random.fold_in(KEY, k), DATA[:8])
+    decay = min(0.7, 1 - (1 + k) ** (-2 / 3))
+    average = decay * average + (1 - decay) * np.asarray(state.params['w'])
+    np.testing.assert_allclose(state.ema_params['w'], average, rtol=1e-5)  # float32
+  assert int(state.step) == 12
+  assert metrics.loss.shape == metrics.gradient_norm.shape == ()
+
+
+def test_warmup_ema():
+  decay = train.warmup_ema(0.999)
+  np.testing.assert_allclose(decay(0), 0.0, atol=1e-7)
+  np.testing.assert_allclose(decay(7), 0.75, rtol=1e-5)
+  np.testing.assert_allclose(decay(10**6), 0.999, rtol=1e-6)
+
+
+def test_sparse_ema_is_the_published_average():
+  # Iteration n (from 1) is step n - 1. Acts at each tenth; a copy up to iteration 101; then
+  # 1 - (1 + n - 101)^(-2/3), which reaches 0.995 near iteration 2930.
+  decay = np.asarray(jax.vmap(train.sparse_ema(0.995))(jnp.arange(4000)))
+  step = np.arange(4000)
+  np.testing.assert_array_equal(decay[step % 10 != 0], 1.0)
+  np.testing.assert_array_equal(decay[:101:10], 0.0)
+  for n in (111, 201, 1001, 2901):
+    np.testing.assert_allclose(decay[n - 1], 1 - (n - 100) ** (-2 / 3), rtol=1e-5)
+  assert decay[2900] < 0.995
+  np.testing.assert_allclose(decay[2940::10], 0.995, rtol=1e-6)
+
+
+def test_learning_rate_ends_of_the_cosine():
+  optimizer = train.adamw(learning_rate=0.3, final_learning_rate=0.01, num_steps=10)
+  params = {'w': jnp.zeros(2)}
+  opt_state, sizes = optimizer.init(params), []
+  for _ in range(12):
+    # A constant gradient makes Adam's step the learning rate itself.
+    updates, opt_state = optimizer.update({'w': jnp.array([2.0, -3.0])}, opt_state, params)
+    sizes.append(float(-updates['w'][0]))
+    np.testing.assert_allclose(updates['w'][1], -updates['w'][0], rtol=1e-4)
+  expected = 0.01 + 0.29 * (1 + np.cos(np.pi * np.minimum(np.arange(12), 10) / 10)) / 2
+  np.testing.assert_allclose(sizes, expected, rtol=1e-4)  # float32
+
+
+def test_clipping_limits_the_gradient_not_the_reported_norm():
+  def steep(params, key, x):
+    return 1e3 * jnp.sum(params['w'])
+
+  optimizer = train.adamw(learning_rate=0.1, final_learning_rate=0.1, num_steps=10, max_norm=1.0)
+  train_step = train.make_train_step(steep, optimizer, ema_decay=train.warmup_ema(0.9))
+  state, metrics = train_step(train.init_train_state({'w': jnp.zeros(4)}, optimizer), KEY, DATA[:2])
+  np.testing.assert_allclose(metrics.gradient_norm, 2e3, rtol=1e-5)
+  first_moment = next(leaf for leaf in jax.tree.leaves(state.opt_state) if leaf.shape == (4,))
+  np.testing.assert_allclose(first_moment, 0.1 * 0.5, rtol=1e-4)  # (1 - beta_1) of norm 1 / sqrt 4
+
+
+def test_training_finds_the_minimum():
+  _, losses = run(num_steps=200)
+  # The loss of the best constant is the variance of the data and of the noise, 3 (1 + 0.01).
+  floor = float(jnp.sum(DATA.var(axis=0))) + 0.03
+  assert losses[:5].mean() > 1.5 * floor
+  assert abs(losses[-100:].mean() - floor) < 4 * losses[-100:].std() / 10
+
+
+def test_a_run_in_pieces_is_the_uninterrupted_run():
+  whole, losses = run()
+  assert int(whole.step) == 20
+  again, again_losses = run()
+  assert_equal(whole, again)
+  np.testing.assert_array_equal(losses, again_losses)
+  half, first = run(num_steps=10)
+  half = jax.tree.map(np.asarray, half)  # as it comes back from a file
+  rest, second = run(state=jax.tree.map(jnp.asarray, half))
+  assert_equal(rest, whole)
+  np.testing.assert_array_equal(np.concatenate([first, second]), losses)
+
+
+def test_the_length_of_a_chunk_does_not_matter_and_the_key_does():
+  whole, losses = run()
+  in_tens, _ = run(train.make_train_chunk(TRAIN_STEP, batch_size=8, num_steps=10))
+  assert_equal(in_tens, whole)
+  _, other = run(key=jax.random.key(8))
+  assert (other != losses).any()
+
+
+@pytest.mark.parametrize('bad_step', [0, 7])
+def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(bad_step):
+  def train_step(state, key, batch):
+    state, metrics = TRAIN_STEP(state, key, batch)
+    nan = jnp.where(state.step - 1 == bad_step, jnp.nan, 0.0)
+    return state, metrics._replace(loss=metrics.loss + nan)
+
+  seen = []
+  with pytest.raises(train.TrainingDivergedError, match=f'up to {bad_step}') as caught:
+    train.fit(train.make_train_chunk(train_step, batch_size=8, num_steps=5), start(), KEY, DATA,
+              num_steps=20, progress=lambda state, metrics: seen.append(int(state.step)))
+  good = bad_step // 5 * 5
+  assert caught.value.step == bad_step and int(caught.value.state.step) == good
+  assert seen == ([5] if good else [])
+  assert_equal(caught.value.state, run(num_steps=good)[0] if good else start())
+
+
+def test_validation_with_one_key_gives_one_number():
+  validate = train.make_validation(loss, batch_size=16, num_batches=4)
+  params = {'w': jnp.zeros(3)}
+  value = validate(params, KEY, DATA)
+  assert value == validate(params, KEY, DATA)
+  assert value != validate(params, jax.random.key(8), DATA)
+  expected = float(jnp.mean(jnp.sum(DATA**2, axis=1))) + 0.03
+  error = float(jnp.std(jnp.sum(DATA**2, axis=1))) / np.sqrt(64)
+  assert abs(float(value) - expected) < 4 * error
