@@ -51,7 +51,7 @@ def check_model(config, model: models.Model, params, x: np.ndarray) -> list[dict
     return float(jax.jit(jax.vmap(check))(x, *rest).max())
 
   rows = [
-    row('curl |J - Jᵀ|/|J|',
+    row('curl, asymmetry of the Jacobian',
         worst(lambda x: checks.curl(model.score, params, x, t)), 'below', config.curl_limit),
     row('translation error',
         worst(lambda x: checks.translation_error(model.score, params, x, t, jnp.ones(3))),

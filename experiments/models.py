@@ -121,8 +121,8 @@ def level_weights(settings, noise: Schedule) -> np.ndarray:
 
 def make_sampler(config, model: Model) -> sampler.Sampler:
   """sample(params['energy'], key, shape) in whitened units, as `config.sample` says."""
-  if config.sample.kind == 'ddim':
-    return sampler.make_ddim_sampler(model.score, model.schedule,
+  if config.sample.kind == 'dpm_solver':
+    return sampler.make_dpm_sampler(model.score, model.schedule,
                                      num_steps=config.sample.num_steps)
   times = pick('sample.kind', config.sample.kind, {
     'ancestral': lambda: None,

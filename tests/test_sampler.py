@@ -82,7 +82,7 @@ def test_ancestral_sampler_gives_the_gaussian(name, times, variance, loss):
 
 
 @pytest.mark.parametrize('variance', [SOFT, STIFF])
-def test_ddim_sampler_gives_the_gaussian_soft_and_stiff(variance):
+def test_dpm_sampler_gives_the_gaussian_soft_and_stiff(variance):
   x = draw('dpm_solver', variance)
   found, error = variance_of(x)
   # Second order: 0.5 % at 50 steps.
@@ -90,7 +90,7 @@ def test_ddim_sampler_gives_the_gaussian_soft_and_stiff(variance):
   np.testing.assert_allclose(x.mean(axis=1), 0, atol=1e-6)
 
 
-def test_ddim_sampler_is_of_second_order():
+def test_dpm_sampler_is_of_second_order():
   # Deterministic: the start alone is random, so one sample has the whole gain from noise to data.
   score = systems.make_gaussian_score(SCHEDULE, SOFT)
   start = jax.random.normal(jax.random.split(jax.random.key(0), 1)[0], (5, 3))

@@ -12,17 +12,19 @@ from jaxtyping import Array, Int
 
 from twoforone.geometry import centre
 from twoforone.schedule import Schedule
-from twoforone.types import EnergyFn, NetworkFn, ScoreFn
+from twoforone.types import EnergyFn, NetworkFn, ProjectFn, ScoreFn
 
 Species = Int[Array | np.ndarray, ' beads']
 
 
-def make_energy(network: NetworkFn, schedule: Schedule, species: Species) -> EnergyFn:
-  """energy(params, x, t) = network(params, x - mean x, t, species) / sigma(t), in kT."""
+def make_energy(
+  network: NetworkFn, schedule: Schedule, species: Species, *, project: ProjectFn = centre
+) -> EnergyFn:
+  """energy(params, x, t) = network(params, project(x), t, species) / sigma(t), in kT."""
   species = jnp.asarray(species)
 
   def energy(params, x, t):
-    return network(params, centre(x), t, species) / schedule.sigma(t)
+    return network(params, project(x), t, species) / schedule.sigma(t)
 
   return energy
 
@@ -36,7 +38,9 @@ def make_score(energy: EnergyFn) -> ScoreFn:
   return score
 
 
-def make_direct_score(network: NetworkFn, schedule: Schedule, species: Species) -> ScoreFn:
+def make_direct_score(
+  network: NetworkFn, schedule: Schedule, species: Species, *, project: ProjectFn = centre
+) -> ScoreFn:
   """score = -centred(network(params, x, t)) / sigma: the ablation, not a gradient of anything.
 
   The network returns [n, 3], the predicted noise itself.
@@ -44,7 +48,7 @@ def make_direct_score(network: NetworkFn, schedule: Schedule, species: Species) 
   species = jnp.asarray(species)
 
   def score(params, x, t):
-    return -centre(network(params, centre(x), t, species)) / schedule.sigma(t)
+    return -project(network(params, project(x), t, species)) / schedule.sigma(t)
 
   return score
 

@@ -20,6 +20,11 @@ def centre(x: Beads) -> Beads:
   return x - x.mean(axis=0, keepdims=True)
 
 
+def keep(x: Beads) -> Beads:
+  """x itself: the projection of a system that an external field holds in place."""
+  return x
+
+
 def safe_norm(vector: Float[Array, '*shape d'], eps: float = 1e-12) -> Float[Array, '*shape']:
   """sqrt(|v|² + eps) over the last axis; its gradient is finite at v = 0."""
   return jnp.sqrt(jnp.sum(vector**2, axis=-1) + eps)

@@ -15,9 +15,9 @@ from jaxtyping import Array, Float
 
 from twoforone.geometry import centre
 from twoforone.schedule import Schedule
-from twoforone.types import Params, PRNGKey, ScoreFn
+from twoforone.types import Params, PRNGKey, ProjectFn, ScoreFn
 
-Sampler = Callable[..., Float[Array, 'samples beads 3']]
+Sampler = Callable[..., Float[Array, 'samples beads dim']]
 Times = Float[np.ndarray, ' times']
 
 
@@ -43,7 +43,8 @@ def log_snr_times(schedule: Schedule, num_steps: int) -> Times:
 
 
 def make_ancestral_sampler(
-  score: ScoreFn, schedule: Schedule, *, times: Times | None = None, bound: float = 10.0
+  score: ScoreFn, schedule: Schedule, *, times: Times | None = None, bound: float = 10.0,
+  project: ProjectFn = centre
 ) -> Sampler:
   """sample(params, key, shape) -> x: the DDPM reverse chain (Ho et al. 2020, algorithm 2).
 
@@ -55,25 +56,27 @@ def make_ancestral_sampler(
     schedule: of the noise.
     times: the grid, highest first; the whole table if not given.
     bound: limit on each coordinate of the x_0 estimate, whitened.
+    project: of noise and estimates, as the energy's.
 
   Returns:
     sample(params, key, (samples, beads, 3)) in whitened units.
   """
   grid = table_times(schedule) if times is None else times
-  denoise = _make_denoiser(score, schedule, bound)
+  denoise = _make_denoiser(score, schedule, bound, project)
 
   def step(params, x, key, t, s):
     (alpha_t, sigma_t), (alpha_s, sigma_s) = _levels(schedule, t), _levels(schedule, s)
     ratio = (alpha_t * sigma_s / (alpha_s * sigma_t)) ** 2
     mean = alpha_s * (1 - ratio) * denoise(params, x, t) + ratio * (alpha_s / alpha_t) * x
     std = sigma_s * jnp.sqrt(jnp.maximum(1 - ratio, 0.0))
-    return centre(mean + std * jax.random.normal(key, x.shape, x.dtype))
+    return project(mean + std * jax.random.normal(key, x.shape, x.dtype))
 
-  return _make_sampler(step, denoise, grid)
+  return _make_sampler(step, denoise, grid, project)
 
 
-def make_ddim_sampler(
-  score: ScoreFn, schedule: Schedule, *, num_steps: int = 50, bound: float = 10.0
+def make_dpm_sampler(
+  score: ScoreFn, schedule: Schedule, *, num_steps: int = 50, bound: float = 10.0,
+  project: ProjectFn = centre
 ) -> Sampler:
   """sample(params, key, shape) -> x: DPM-Solver++(2M) on the probability-flow ODE.
 
@@ -83,7 +86,7 @@ def make_ddim_sampler(
   Deterministic after the first draw.
   """
   times = log_snr_times(schedule, num_steps)
-  denoise = _make_denoiser(score, schedule, bound)
+  denoise = _make_denoiser(score, schedule, bound, project)
 
   def step(params, carry, t, s):
     x, last, last_t = carry
@@ -95,10 +98,10 @@ def make_ddim_sampler(
     multistep = (1 + 1 / (2 * r)) * clean - 1 / (2 * r) * last
     estimate = jnp.where(r > 0, multistep, clean)
     x = (sigma_s / sigma_t) * x - alpha_s * jnp.expm1(-h) * estimate
-    return centre(x), clean, t
+    return project(x), clean, t
 
   def sample_one(params, key, shape):
-    x = centre(jax.random.normal(key, shape))
+    x = project(jax.random.normal(key, shape))
     pairs = jnp.asarray(np.stack([times[:-1], times[1:]], axis=1), jnp.float32)
     start = (x, jnp.zeros_like(x), pairs[0, 0])
     (x, _, _), _ = jax.lax.scan(
@@ -109,20 +112,20 @@ def make_ddim_sampler(
   return _batched(sample_one)
 
 
-def _make_denoiser(score: ScoreFn, schedule: Schedule, bound: float):
-  """denoise(params, x_t, t) = clip((x_t + sigma² score) / alpha, ±bound), centred."""
+def _make_denoiser(score: ScoreFn, schedule: Schedule, bound: float, project: ProjectFn):
+  """denoise(params, x_t, t) = clip((x_t + sigma² score) / alpha, ±bound), projected."""
   def denoise(params, x, t):
     alpha, sigma = _levels(schedule, t)
     clean = (x + sigma**2 * score(params, x, t)) / alpha
-    return centre(jnp.clip(clean, -bound, bound))
+    return project(jnp.clip(clean, -bound, bound))
   return denoise
 
 
-def _make_sampler(step, denoise, times: Times) -> Sampler:
+def _make_sampler(step, denoise, times: Times, project: ProjectFn) -> Sampler:
   """Scans `step` down the grid and ends on the x_0 estimate."""
   def sample_one(params, key, shape):
     key_start, key_steps = jax.random.split(key)
-    x = centre(jax.random.normal(key_start, shape))
+    x = project(jax.random.normal(key_start, shape))
     pairs = jnp.asarray(np.stack([times[:-1], times[1:]], axis=1), jnp.float32)
     keys = jax.random.split(key_steps, len(pairs))
     x, _ = jax.lax.scan(

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from twoforone.geometry import centre
 from twoforone.types import Beads, Scalar
 
 
@@ -74,8 +73,8 @@ def vp_schedule(
 
 
 def perturb(schedule: Schedule, x: Beads, noise: Beads, t: Scalar) -> Beads:
-  """x_t = alpha(t) x + sigma(t) noise, all centred (Ho et al. 2020, eq. 4)."""
-  return schedule.alpha(t) * centre(x) + schedule.sigma(t) * centre(noise)
+  """x_t = alpha(t) x + sigma(t) noise (Ho et al. 2020, eq. 4)."""
+  return schedule.alpha(t) * x + schedule.sigma(t) * noise
 
 
 def level_time(schedule: Schedule, level: int) -> float:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from twoforone.geometry import centre, distances
 from twoforone.langevin import Integrator
-from twoforone.types import Beads, Params, PRNGKey
+from twoforone.types import Beads, Params, PRNGKey, ProjectFn
 
 CheckFn = Callable[[Beads], Int[Array, '']]
 """`check(x[n,3]) -> []`: 0 for a sound configuration, otherwise an index into `REASONS`."""
@@ -88,8 +88,8 @@ def make_bond_check(bonds: np.ndarray, max_length: float) -> CheckFn:
 
 
 def init_replicas(
-  integrator: Integrator, params: Params, key: PRNGKey, x: Float[Array, 'R n 3'],
-  kT: Float[Array, ' R']
+  integrator: Integrator, params: Params, key: PRNGKey, x: Float[Array, 'R n dim'],
+  kT: Float[Array, ' R'], *, project: ProjectFn = centre
 ) -> SimulationState:
   """Centred starting states with fresh momenta, one key for each replica.
 
@@ -108,7 +108,7 @@ def init_replicas(
   replicas = x.shape[0]
   with jax.default_matmul_precision('highest'):
     dynamics = jax.vmap(integrator.init, in_axes=(None, 0, 0, 0))(
-      params, jax.random.split(key, replicas), jax.vmap(centre)(x), kT)
+      params, jax.random.split(key, replicas), jax.vmap(project)(x), kT)
   return SimulationState(
     dynamics, frame=jnp.zeros((), jnp.int32), lost_frame=jnp.full(replicas, -1, jnp.int32),
     reason=jnp.zeros(replicas, jnp.int32))
@@ -116,8 +116,9 @@ def init_replicas(
 
 def simulate(
   integrator: Integrator, params: Params, state: SimulationState, kT: Float[Array, ' R'], *,
-  num_frames: int, stride: int, check: CheckFn = check_finite
-) -> tuple[SimulationState, Float[Array, 'F R n 3'], Info]:
+  num_frames: int, stride: int, check: CheckFn = check_finite,
+  project: ProjectFn = centre
+) -> tuple[SimulationState, Float[Array, 'F R n dim'], Info]:
   """num_frames frames, `stride` steps apart, of every replica: (state, x [nm], info).
 
   A replica that fails `check` at a stored frame is frozen at its last sound frame; from there on
@@ -128,6 +129,7 @@ def simulate(
     num_frames: F.
     stride: steps between frames.
     check: finds a configuration that has blown up.
+    project: applied to each stored frame and carried on; the force must not see it.
 
   Raises:
     ValueError: when num_frames or stride is below one.
@@ -139,7 +141,7 @@ def simulate(
   def advance(dynamics, lost, kT):
     after, _ = jax.lax.scan(
       lambda state, _: (integrator.step(params, state, kT), None), dynamics, length=stride)
-    after = dataclasses.replace(after, position=centre(after.position))
+    after = dataclasses.replace(after, position=project(after.position))
     reason = check(after.position)
     lost = lost | (reason > 0)
     return _freeze(lost, dynamics, after), reason, _observe(lost, after)
@@ -159,7 +161,8 @@ def simulate(
 
 
 def make_simulation(
-  integrator: Integrator, *, num_frames: int, stride: int, check: CheckFn = check_finite
+  integrator: Integrator, *, num_frames: int, stride: int, check: CheckFn = check_finite,
+  project: ProjectFn = centre
 ) -> Callable[[Params, SimulationState, Float[Array, ' R']], tuple]:
   """run(params, state, kT) = `simulate`, compiled once for all chunks and all checkpoints.
 
@@ -169,7 +172,8 @@ def make_simulation(
 
   def run(params, state, kT):
     return simulate(
-      integrator, params, state, kT, num_frames=num_frames, stride=stride, check=check)
+      integrator, params, state, kT, num_frames=num_frames, stride=stride, check=check,
+      project=project)
 
   return jax.jit(run, donate_argnames='state')
 

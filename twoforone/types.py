@@ -12,7 +12,9 @@ from jaxtyping import Array, Float, Int, Key
 Params = Any
 """A pytree of arrays."""
 
-Beads = Float[Array, 'beads 3']
+Beads = Float[Array, 'beads dim']
+"""Positions; dim is 3 for a molecule, anything for a toy in an external field."""
+
 Scalar = Float[Array, '']
 PRNGKey = Key[Array, '']
 
@@ -59,6 +61,9 @@ class LossFn(Protocol):
 
   def __call__(self, params: Params, key: PRNGKey, example: Any) -> Scalar: ...
 
+
+ProjectFn = Callable[[Beads], Beads]
+"""`project(x)`: `geometry.centre` for a molecule, `geometry.keep` in an external field."""
 
 NoiseLevelFn = Callable[[PRNGKey], Scalar]
 """`draw_level(key) -> t[]`: draws a diffusion time for one training example."""

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from twoforone.geometry import centre
 from twoforone.losses.noise_levels import constant_weight
 from twoforone.schedule import Schedule, perturb
-from twoforone.types import EnergyFn, LossFn, NoiseLevelFn, Scalar, WeightFn
+from twoforone.types import EnergyFn, LossFn, NoiseLevelFn, ProjectFn, Scalar, WeightFn
 
 OtherLevelFn = Callable[..., Scalar]
 """`draw_other(key, t) -> s[]`: the level that competes with t."""
@@ -68,6 +68,7 @@ def make_denoising_classification_loss(
   draw_other: OtherLevelFn,
   weight: WeightFn = constant_weight,
   strength: float = 1.0,
+  project: ProjectFn = centre,
 ) -> LossFn:
   """Denoising plus `strength` × classification on one noised example.
 
@@ -81,8 +82,8 @@ def make_denoising_classification_loss(
     s = draw_other(key_other, t)
     # The class tells levels apart only if (t, s) is as likely as (s, t).
     t, s = jax.lax.cond(jax.random.bernoulli(key_swap), lambda: (t, s), lambda: (s, t))
-    noise = centre(jax.random.normal(key_noise, x.shape, x.dtype))
-    x_t = perturb(schedule, x, noise, t)
+    noise = project(jax.random.normal(key_noise, x.shape, x.dtype))
+    x_t = perturb(schedule, project(x), noise, t)
     energy_t, gradient = jax.value_and_grad(energy, argnums=1)(params['energy'], x_t, t)
     log_density_t = offset(params['offset'], t) - energy_t
     log_density_s = offset(params['offset'], s) - energy(params['energy'], x_t, s)

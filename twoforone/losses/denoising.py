@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from twoforone.geometry import centre, random_rotation
 from twoforone.losses.noise_levels import constant_weight
 from twoforone.schedule import Schedule, perturb
-from twoforone.types import LossFn, NoiseLevelFn, ScoreFn, WeightFn
+from twoforone.types import LossFn, NoiseLevelFn, ProjectFn, ScoreFn, WeightFn
 
 
 def make_denoising_loss(
@@ -18,6 +18,7 @@ def make_denoising_loss(
   draw_level: NoiseLevelFn,
   weight: WeightFn = constant_weight,
   distance: Callable = jnp.square,
+  project: ProjectFn = centre,
 ) -> LossFn:
   """w(t) mean |sigma score(x_t, t) + noise|²: noise prediction (Ho et al. 2020, eq. 14).
 
@@ -30,13 +31,14 @@ def make_denoising_loss(
     draw_level: draws t for an example.
     weight: multiplies the loss at t.
     distance: of one coordinate's error, `jnp.square` (L2) or `jnp.abs` (L1).
+    project: of data and noise, as the energy's.
   """
 
   def loss(params, key, x):
     key_level, key_noise = jax.random.split(key)
     t = draw_level(key_level)
-    noise = centre(jax.random.normal(key_noise, x.shape, x.dtype))
-    x_t = perturb(schedule, x, noise, t)
+    noise = project(jax.random.normal(key_noise, x.shape, x.dtype))
+    x_t = perturb(schedule, project(x), noise, t)
     error = schedule.sigma(t) * score(params, x_t, t) + noise
     return weight(t) * jnp.mean(distance(error))
 
