@@ -14,8 +14,8 @@ VARIANTS = {
   'default': {},
   'smoke': {
     'kinds': ('force',), 'sizes': SIZES[:1], 'published_batch': (), 'replicas': (2,),
-    'invariant_batch': (), 'repeats': 1, 'max_pairs': 500, 'replica_steps': 4, 'gemm_size': 256,
-    'imports': ('twoforone.energy',)},
+    'literal_replicas': 0, 'invariant_batch': (), 'repeats': 1, 'max_pairs': 500,
+    'replica_steps': 4, 'gemm_size': 256, 'imports': ('twoforone.energy',)},
 }
 
 
