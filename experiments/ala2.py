@@ -22,13 +22,15 @@ from twoforone.schedule import level_time
 from twoforone.simulate import Info, make_bond_check
 from twoforone.units import thermal_energy
 
+EXTENDABLE = ('simulate.parts', 'sample.num_samples')
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def run(config: ConfigDict, workdir: str) -> list[report.Row]:
   """Trains (or loads), samples, simulates and evaluates; returns the rows of the report."""
-  folder = command_line.prepare_workdir(workdir, config)
   system = ala2.ala2_system()
+  check_config(config, system)
+  folder = command_line.prepare_workdir(workdir, config, may_change=EXTENDABLE)
   split = load_split(config)
   model, params = get_model(config, split, system, folder / 'model')
   samples = sample(config, model, params, system, folder / 'samples')
@@ -36,6 +38,23 @@ def run(config: ConfigDict, workdir: str) -> list[report.Row]:
   rows = report_ala2.write_results(config, folder, split, samples, x, info, lost)
   print(f'report: {folder / "report.md"}')
   return rows
+
+
+def check_config(config, system) -> None:
+  """Raises ValueError for what would otherwise surface only after the training."""
+  settings = config.simulate
+  thermal_energy(settings.temperature)
+  level_time(models.make_schedule(config.schedule), settings.level)
+  make_bond_check(system.bonds, settings.longest_bond)
+  if len(settings.mass) != len(system.beads):
+    raise ValueError(f'simulate.mass: found {len(settings.mass)} values, expected '
+                     f'{len(system.beads)}, one for each bead')
+  if config.sample.num_samples < settings.replicas:
+    raise ValueError(f'sample.num_samples: found {config.sample.num_samples}, expected at least '
+                     f'{settings.replicas}: every replica starts from a sample')
+  if settings.parts * settings.frames_per_part <= settings.burn_in_frames:
+    raise ValueError(f'simulate.burn_in_frames: found {settings.burn_in_frames}, expected fewer '
+                     f'than parts × frames_per_part = {settings.parts * settings.frames_per_part}')
 
 
 def load_split(config: ConfigDict) -> dataset.Split:

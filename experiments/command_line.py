@@ -1,8 +1,10 @@
 """What every experiment's command line shares: flags and the work folder."""
 
+import contextlib
 import json
 import pathlib
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -12,16 +14,35 @@ from twoforone.trajectory import write_atomically
 
 def start(run: Callable, default_config: str) -> None:
   """Parses --config and --workdir and calls `run(config, workdir)`: the whole of a main."""
-  config = config_flags.DEFINE_config_file(
-    'config', default_config, 'Config file, `file.py:variant`.')
+  with named_errors(sys.argv):
+    config = config_flags.DEFINE_config_file(
+      'config', default_config, 'Config file, `file.py:variant`.')
   workdir = flags.DEFINE_string('workdir', None, 'Folder for everything the run leaves.')
   flags.mark_flag_as_required('workdir')
+
+  def parse(arguments):
+    with named_errors(arguments):
+      return flags.FLAGS(tuple(arguments))
 
   def main(_) -> None:
     logging.set_verbosity(logging.WARNING)
     run(config.value, workdir.value)
 
-  app.run(main)
+  app.run(main, flags_parser=parse)
+
+
+@contextlib.contextmanager
+def named_errors(arguments: list[str]) -> Iterator[None]:
+  """Turns what the flags raise into one line that names the field."""
+  try:
+    yield
+  except (AttributeError, KeyError) as error:
+    field = str(error).strip('\'"')
+    wrong = [a for a in arguments if a.startswith('--config.') and field in a] or [field]
+    raise SystemExit(f'{wrong[0]}: the config has no field {field!r}; its file lists those it has'
+                     ) from None
+  except (flags.Error, TypeError, ValueError) as error:
+    raise SystemExit(f'error: {error}') from None
 
 
 def prepare_workdir(

@@ -50,8 +50,7 @@ def make_model(config, system: System, scale: float, invariants: Invariants | No
   Raises:
     ValueError: for a name that is not known.
   """
-  noise = pick('schedule.kind', config.schedule.kind, SCHEDULES)(
-    num_steps=config.schedule.num_steps)
+  noise = make_schedule(config.schedule)
   network = make_network(config.network, noise, len(system.beads), invariants)
   species = jnp.asarray(system.species)
   direct = config.network.kind == 'direct_transformer'
@@ -66,6 +65,11 @@ def make_model(config, system: System, scale: float, invariants: Invariants | No
     return params | ({'offset': init_offset()} if config.loss.classification else {})
 
   return Model(noise, reduced, score, init, scale, invariants)
+
+
+def make_schedule(config) -> Schedule:
+  """The schedule of a schedule config."""
+  return pick('schedule.kind', config.kind, SCHEDULES)(num_steps=config.num_steps)
 
 
 def make_network(config, noise: Schedule, num_beads: int, invariants: Invariants | None):

@@ -32,7 +32,7 @@ def get_config(variant: str = 'default') -> ConfigDict:
     'hydrogen_mass': 3.0,       # amu
     'box': 2.3222,              # nm, explicit solvent only
     'equilibration': 200.0,     # ps, discarded
-    'length': 200_000.0,        # ps per run
+    'length': 100_000.0,        # ps per run; raise it to extend the runs
     'interval': 2.0,            # ps between stored bead frames
     'coarse_every': 10,         # every so many frames all 22 atoms are stored too
     'part': 500.0,              # ps between restart files

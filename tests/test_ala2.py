@@ -1,0 +1,176 @@
+"""The experiment on alanine, from a small training to its report, and what it refuses."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import ala2, checks, noise_level, training
+from experiments.configs import ala2 as ala2_config
+from experiments.configs import checks as checks_config
+from experiments.configs import noise_level as noise_level_config
+from twoforone import checkpoint
+from twoforone.datasets import ala2 as embedded
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.skipif(
+  not (embedded.DIRECTORY / f'{embedded.NAME}_beads.npz').exists(),
+  reason='the embedded data are not in data/')
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+  """A finished smoke run: its folder and its rows."""
+  folder = tmp_path_factory.mktemp('ala2')
+  return folder, ala2.run(ala2_config.get_config('smoke'), str(folder))
+
+
+@pytest.mark.slow
+def test_smoke_leaves_a_folder_a_person_can_read(finished):
+  folder, rows = finished
+  left = {path.name for path in folder.iterdir()}
+  assert left >= {'config.json', 'model', 'samples', 'simulation', 'report.md', 'metrics.csv',
+                  'metrics.json', 'ramachandran.png', 'profiles.png', 'internal_coordinates.png',
+                  'replicas.png', 'training.png', 'trajectory.xtc', 'trajectory.pdb'}
+  assert all(np.isfinite(row.value) for row in rows)
+  values = {(row.sample, row.metric): row for row in rows}
+  for sample in ('i.i.d.', 'simulation'):
+    js = values[sample, 'JS(φ, ψ) 60×60']
+    assert js.frames >= 1500 and js.floor > 0
+  assert values['simulation', 'replicas lost'].value == 0
+  # 400 steps do not make a force field; a thermostat that works shows even so.
+  kinetic = values['simulation', 'kinetic temperature']
+  assert abs(kinetic.value - 300) < 5 * kinetic.error
+
+
+@pytest.mark.slow
+def test_a_finished_run_started_again_gives_the_same_rows(finished):
+  folder, rows = finished
+  assert ala2.run(ala2_config.get_config('smoke'), str(folder)) == rows
+
+
+@pytest.mark.slow
+def test_training_stopped_and_resumed_equals_one_that_never_stopped(finished, tmp_path):
+  folder, _ = finished
+  config = ala2_config.get_config('smoke')
+  system, split = embedded.ala2_system(), ala2.load_split(config)
+  half = config.copy_and_resolve_references()
+  original = training.train.fit
+
+  def fit_half(*args, num_steps, **options):
+    original(*args, num_steps=num_steps // 2, **options)
+    raise KeyboardInterrupt
+
+  training.train.fit = fit_half
+  try:
+    with pytest.raises(KeyboardInterrupt):
+      ala2.get_model(half, split, system, tmp_path)
+  finally:
+    training.train.fit = original
+  model, resumed = ala2.get_model(config, split, system, tmp_path)
+  never_stopped = training.load_params(model, folder / 'model' / 'best')
+  assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), resumed, never_stopped))
+  steps = [row['step'] for row in training.read_metrics(tmp_path / 'metrics.csv')]
+  assert steps == [100, 200, 300, 400]
+
+
+@pytest.mark.slow
+def test_checks_pass_on_the_trained_model(finished, tmp_path):
+  config = checks_config.get_config('smoke')
+  config.update({'pretrained': str(finished[0] / 'model' / 'best'), 'num_frames': 3,
+                 'num_rotations': 5})
+  rows = checks.run(config, str(tmp_path))
+  assert [row['passed'] for row in rows] == [True] * 6
+
+
+@pytest.mark.slow
+def test_noise_level_names_a_level_of_its_table(finished, tmp_path):
+  config = noise_level_config.get_config('smoke')
+  config.update({'pretrained': str(finished[0] / 'model' / 'best'), 'levels': (2, 20)})
+  best = noise_level.run(config, str(tmp_path))
+  table = json.loads((tmp_path / 'noise_level.json').read_text())
+  assert best in (2, 20) and [row['level'] for row in table['rows']] == [2, 20]
+  assert (tmp_path / 'noise_level.png').exists()
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_another_system_is_refused(finished, tmp_path):
+  shutil.copytree(finished[0] / 'model' / 'best', tmp_path / 'other')
+  card = checkpoint.read_card(tmp_path / 'other')
+  card['system']['beads'] = ['CA'] * 10
+  checkpoint.write_card(tmp_path / 'other', card)
+  config = ala2_config.get_config('smoke')
+  config.pretrained = str(tmp_path / 'other')
+  with pytest.raises(ValueError, match=r'checkpoint of another system: beads: found .*CA'):
+    ala2.run(config, str(tmp_path / 'run'))
+
+
+@pytest.mark.parametrize('field, value, message', [
+  ('temperature', -300.0, 'temperature: found -300.0 K, expected a positive number'),
+  ('level', 1000, 'level: found 1000, expected 0 to 999'),
+  ('mass', (12.0,), 'simulate.mass: found 1 values, expected 5'),
+  ('burn_in_frames', 10**6, 'simulate.burn_in_frames: found 1000000'),
+])
+def test_a_simulation_that_cannot_be_is_refused_before_training(field, value, message, tmp_path):
+  config = ala2_config.get_config('smoke')
+  with config.unlocked():
+    config.simulate[field] = value
+  with pytest.raises(ValueError, match=message):
+    ala2.run(config, str(tmp_path))
+  assert not list(tmp_path.iterdir())
+
+
+def test_data_with_nan_name_the_file_and_the_field(tmp_path):
+  x = np.random.default_rng(0).normal(size=(40, 5, 3)) * 0.1
+  x[7] = np.nan
+  np.savez(tmp_path / 'mine.npz', positions=x)
+  config = ala2_config.get_config('smoke')
+  config.data.path = str(tmp_path / 'mine.npz')
+  with pytest.raises(ValueError, match=r'mine\.npz: positions: found 1 frames with NaN'):
+    ala2.run(config, str(tmp_path / 'run'))
+
+
+def test_a_workdir_that_cannot_be_written_is_named(tmp_path):
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(ValueError, match=r'workdir: cannot write to .*file/run'):
+    ala2.run(ala2_config.get_config('smoke'), str(tmp_path / 'file' / 'run'))
+
+
+def test_names_that_are_not_known_are_listed(tmp_path):
+  with pytest.raises(ValueError, match=r'variant: found .nothing., expected one of'):
+    ala2_config.get_config('nothing')
+  config = ala2_config.get_config('smoke')
+  config.network.kind = 'gnn'
+  with pytest.raises(ValueError, match=r'network.kind: found .gnn., expected one of'):
+    ala2.run(config, str(tmp_path))
+
+
+@pytest.mark.slow
+def test_an_unknown_config_field_ends_the_command_with_its_name(tmp_path):
+  command = [sys.executable, '-m', 'experiments.ala2', '--config.train.epochs=3',
+             f'--workdir={tmp_path / "run"}']
+  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode != 0
+  assert "--config.train.epochs=3: the config has no field 'epochs'" in done.stderr
+  assert not (tmp_path / 'run').exists()
+
+
+def test_the_committed_checkpoint_is_a_small_force_field():
+  folder = ROOT / 'data' / 'pretrained' / 'ala2'
+  card = checkpoint.read_card(folder)
+  checkpoint.check_card(card, embedded.ala2_system())
+  assert sum(path.stat().st_size for path in folder.rglob('*')) < 1_000_000
+  config = ala2_config.get_config('pretrained')
+  system = embedded.ala2_system()
+  model, params = ala2.get_model(config, None, system, folder)
+  force = jax.jit(ala2.make_force(config, model, system))
+  x = embedded.load_ala2().x[0]
+  assert np.isfinite(force(params, x)).all()
+  np.testing.assert_allclose(force(params, x).sum(axis=0), 0, atol=1e-2)  # of about 1000
+
+
