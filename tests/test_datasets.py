@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments import force_identity
-from experiments.configs import force_identity as force_identity_config
+from experiments import check_data
+from experiments.configs import check_data as check_data_config
 from twoforone import units
 from twoforone.datasets import ala2, array_file, bead_file, dataset, force_map, frames
 from twoforone.system import make_chain
@@ -418,9 +418,9 @@ def test_force_identity_experiment_writes_its_table(tmp_path):
   x, forces = harmonic_chain(400)
   (tmp_path / 'data').mkdir()
   write_ala2(tmp_path / 'data', x.reshape(2, 200, 5, 3), forces.reshape(2, 200, 5, 3))
-  config = force_identity_config.get_config('smoke')
+  config = check_data_config.get_config('smoke')
   config.directory = str(tmp_path / 'data')
-  force_identity.run(config, str(tmp_path / 'out'))
+  check_data.run(config, str(tmp_path / 'out'))
   lines = (tmp_path / 'out' / 'force_identity.csv').read_text().splitlines()
   assert len(lines) == 21 and lines[0].startswith('i,j,beads,mean')
   assert '| 0 | 1 | C-N |' in (tmp_path / 'out' / 'force_identity.md').read_text()

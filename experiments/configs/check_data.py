@@ -1,6 +1,6 @@
 """Are the mapped forces of the data right? <F_i · (x_i - x_j)> = -3 kT for every pair of beads.
 
-  python -m experiments.force_identity --workdir=/tmp/force_identity
+  python -m experiments.check_data --workdir=/tmp/check_data
 
 A few seconds on one core; expect every pair within about three standard errors of -1.
 """

@@ -1,6 +1,7 @@
-"""Writes the table of <F_i · (x_i - x_j)> / (3 kT), which is -1 when forces are mapped correctly.
+"""Checks the embedded data: are the forces mapped correctly, and how far apart are the runs?
 
-The table goes to force_identity.md and force_identity.csv in the work folder.
+Writes <F_i · (x_i - x_j)> / (3 kT), which must be -1, to force_identity.md and .csv, and to
+populations.md the populations of each run and its JS against the others, the floor of that fold.
 """
 
 import csv
@@ -12,6 +13,8 @@ from experiments import command_line
 from twoforone import units
 from twoforone.datasets import ala2
 from twoforone.datasets.force_map import VirialIdentity, virial_identity
+from twoforone.evaluation import densities, structure
+from twoforone.trajectory import write_atomically
 
 COLUMNS = ('i', 'j', 'beads', 'mean', 'standard error', 'deviation / s.e.')
 
@@ -26,12 +29,27 @@ def run(config: ConfigDict, workdir: str) -> VirialIdentity:
     data.x, data.forces, data.run, kT=units.thermal_energy(data.system.temperature),
     num_blocks=config.num_blocks)
   rows = table(identity, data.system.beads)
-  command_line.write_atomically(
+  write_atomically(
     workdir / 'force_identity.md', lambda file: file.write(to_markdown(rows, identity).encode()))
   with open(workdir / 'force_identity.csv', 'w', newline='') as file:
     csv.writer(file).writerows([COLUMNS, *rows])
-  print(to_markdown(rows, identity))
+  runs = compare_runs(data.x, data.run)
+  (workdir / 'populations.md').write_text(runs)
+  print(to_markdown(rows, identity), runs, sep='\n')
   return identity
+
+
+def compare_runs(x: np.ndarray, run: np.ndarray) -> str:
+  """Populations of each run and JS of its 60×60 (phi, psi) histogram against the others'."""
+  torsions = [structure.internal_coordinates(x[run == k]).dihedrals for k in np.unique(run)]
+  counts = np.stack([densities.torsion_histogram(angles) for angles in torsions])
+  lines = ['| run | P(phi > 0) | P(alpha_R) | JS against the others |', '| --- | --- | --- | --- |']
+  for k, angles in enumerate(torsions):
+    basins = structure.basins(angles)
+    js = densities.js_divergence(np.delete(counts, k, axis=0).sum(axis=0), counts[k])
+    lines.append(f'| {k} | {basins["phi_positive"].mean():.3f} | {basins["alpha_R"].mean():.3f} | '
+                 f'{js:.4f} |')
+  return '\n'.join(lines) + '\n'
 
 
 def deviation(identity: VirialIdentity) -> np.ndarray:
@@ -57,4 +75,4 @@ def to_markdown(rows: list[tuple[str, ...]], identity: VirialIdentity) -> str:
 
 
 if __name__ == '__main__':
-  command_line.start(run, 'experiments/configs/force_identity.py')
+  command_line.start(run, 'experiments/configs/check_data.py')
