@@ -126,8 +126,9 @@ def level_weights(settings, noise: Schedule) -> np.ndarray:
 def make_sampler(config, model: Model) -> sampler.Sampler:
   """sample(params['energy'], key, shape) in whitened units, as `config.sample` says."""
   if config.sample.kind == 'dpm_solver':
-    return sampler.make_dpm_sampler(model.score, model.schedule,
-                                     num_steps=config.sample.num_steps)
+    return sampler.make_dpm_sampler(
+      model.score, model.schedule, num_steps=config.sample.num_steps,
+      stochastic_above=config.sample.stochastic_above)
   times = pick('sample.kind', config.sample.kind, {
     'ancestral': lambda: None,
     'ancestral_log_snr': lambda: sampler.log_snr_times(model.schedule, config.sample.num_steps),

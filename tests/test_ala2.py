@@ -14,6 +14,7 @@ from experiments import ala2, checks, noise_level, training
 from experiments.configs import ala2 as ala2_config
 from experiments.configs import checks as checks_config
 from experiments.configs import noise_level as noise_level_config
+from experiments.configs.published_sizes import PUBLISHED_SIZES
 from twoforone import checkpoint
 from twoforone.datasets import ala2 as embedded
 
@@ -96,6 +97,31 @@ def test_noise_level_names_a_level_of_its_table(finished, tmp_path):
   table = json.loads((tmp_path / 'noise_level.json').read_text())
   assert best in (2, 20) and [row['level'] for row in table['rows']] == [2, 20]
   assert (tmp_path / 'noise_level.png').exists()
+
+
+def test_paper_holds_the_published_values():
+  config = ala2_config.get_config('paper')
+  size = PUBLISHED_SIZES['alanine_dipeptide']
+  assert (config.network.width, config.network.num_layers) == (size['width'], size['num_layers'])
+  assert (config.network.heads, config.network.head_dim) == (8, 64)
+  assert (config.train.batch_size, config.train.num_steps) == (size['batch'], size['iterations'])
+  assert config.train.learning_rate == size['learning_rate']
+  assert config.train.final_learning_rate == 1e-5 and config.train.weight_decay == 1e-12
+  settings = config.simulate
+  assert settings.level == size['level'] and settings.replicas == 100
+  assert settings.parts * settings.frames_per_part * settings.stride == 1_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['transformer', 'direct_transformer'])
+def test_paper_runs_end_to_end_when_it_is_made_small(kind, tmp_path):
+  config = ala2_config.get_config('paper')
+  config.network.update({'kind': kind, 'width': 8, 'num_layers': 1, 'heads': 2, 'head_dim': 4})
+  config.train.update({'num_steps': 20, 'chunk': 10, 'validate_every': 10, 'batch_size': 64})
+  config.sample.update({'num_samples': 64, 'batch_size': 64})
+  config.simulate.update({'replicas': 8, 'parts': 1, 'frames_per_part': 5, 'stride': 2})
+  rows = ala2.run(config, str(tmp_path))
+  assert {row.sample for row in rows} == {'i.i.d.', 'simulation', 'held-out run'}
 
 
 @pytest.mark.slow

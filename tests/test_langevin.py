@@ -12,7 +12,7 @@ KT, MASS, FRICTION, STIFFNESS = 3.7, np.array([2.5, 9.0, 30.0]), 4.0, jnp.float3
 
 
 def variances(dt, replicas=3000, steps=600):
-  """<x²> and <p²> of each bead after `steps`, with their standard errors, over independent runs."""
+  """<x²> and <p²> of each bead and <kinetic> after `steps`, with their standard errors."""
   integrator = make_langevin(harmonic_force, mass=MASS, dt=dt, friction=FRICTION)
 
   def one(key):
@@ -21,22 +21,24 @@ def variances(dt, replicas=3000, steps=600):
     state = integrator.init(STIFFNESS, key, x, KT)
     state, _ = jax.lax.scan(
       lambda s, _: (integrator.step(STIFFNESS, s, KT), None), state, length=steps)
-    return state.position, state.momentum
+    return state.position, state.momentum, integrator.kinetic(state)
 
-  runs = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), replicas))
-  squares = [np.moveaxis(np.asarray(a, float) ** 2, 1, 0).reshape(3, -1) for a in runs]
+  *vectors, kinetic = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), replicas))
+  squares = [np.moveaxis(np.asarray(a, float) ** 2, 1, 0).reshape(3, -1) for a in vectors]
+  squares.append(np.asarray(kinetic, float)[None])
   return [(s.mean(axis=1), s.std(axis=1) / np.sqrt(s.shape[1])) for s in squares]
 
 
 @pytest.mark.parametrize('fraction', [0.2, 1.0])
 def test_harmonic_well_at_any_stable_step(fraction):
-  """var x = kT/k exactly; <p²> = m kT (1 - (ω dt)²/4): second order in dt, per bead."""
+  """var x = kT/k and <kinetic> = 9 kT/2 exactly; <p²> = m kT (1 - (ω dt)²/4), per bead."""
   dt = fraction / np.sqrt(float(STIFFNESS) / MASS.min())
-  (x2, x2_error), (p2, p2_error) = variances(dt)
+  (x2, x2_error), (p2, p2_error), (kinetic, kinetic_error) = variances(dt)
   omega_dt = np.sqrt(float(STIFFNESS) / MASS) * dt
-  # Four standard errors: six numbers, so a chance of 4e-4 of failing when all is right.
+  # Four standard errors: seven numbers, so a chance of 4e-4 of failing when all is right.
   np.testing.assert_array_less(np.abs(x2 - KT / float(STIFFNESS)), 4 * x2_error)
   np.testing.assert_array_less(np.abs(p2 - MASS * KT * (1 - omega_dt**2 / 4)), 4 * p2_error)
+  assert abs(kinetic[0] - 4.5 * KT) < 4 * kinetic_error[0]
 
 
 def test_momenta_start_from_maxwell_boltzmann_with_free_centre():

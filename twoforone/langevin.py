@@ -29,6 +29,13 @@ class StepFn(Protocol):
   def __call__(self, params: Params, state: Any, kT: Scalar) -> Any: ...
 
 
+@runtime_checkable
+class KineticFn(Protocol):
+  """`kinetic(state) -> []`: a kinetic energy [kJ/mol] whose mean is the thermostat's."""
+
+  def __call__(self, state: Any) -> Scalar: ...
+
+
 class Integrator(NamedTuple):
   """Dynamics of one configuration.
 
@@ -38,10 +45,12 @@ class Integrator(NamedTuple):
   Attributes:
     init: (params, key, x, kT) -> state.
     step: (params, state, kT) -> state.
+    kinetic: state -> kinetic energy.
   """
 
   init: InitFn
   step: StepFn
+  kinetic: KineticFn
 
 
 def make_langevin(
@@ -51,7 +60,8 @@ def make_langevin(
 
   Here c = exp(-friction dt). Momenta start from Maxwell-Boltzmann at the given kT. The centre of
   mass moves freely, so all 3n degrees of freedom carry kT/2 each. At a finite step <p²> is
-  m kT (1 - (ω dt)²/4) in a harmonic mode of angular frequency ω.
+  m kT (1 - (ω dt)²/4) in a harmonic mode of angular frequency ω; `kinetic` is of the momentum half
+  a kick earlier, p - F dt/2, whose variance there is m kT at any stable step.
 
   Source: Leimkuhler and Matthews, Appl. Math. Res. Express 2013, eq. 12.
 
@@ -90,4 +100,8 @@ def make_langevin(
   def step(params, state, kT):
     return advance(state, kT=kT, params=params)
 
-  return Integrator(init, step)
+  def kinetic(state):
+    half_step = state.momentum - 0.5 * dt * state.force
+    return 0.5 * jnp.sum(half_step**2 / state.mass)
+
+  return Integrator(init, step, kinetic)

@@ -44,7 +44,7 @@ class Info(NamedTuple):
   """What a person wants to see of each stored frame, [F, R] each.
 
   Attributes:
-    kinetic: Σ p²/2m [kJ/mol]; its mean is 3n kT/2.
+    kinetic: Σ p²/2m of the integrator's `kinetic` [kJ/mol]; its mean is 3n kT/2.
     virial: Σ F·(x - centre) [kJ/mol]; its mean is -3(n - 1) kT.
   """
 
@@ -144,7 +144,7 @@ def simulate(
     after = dataclasses.replace(after, position=project(after.position))
     reason = check(after.position)
     lost = lost | (reason > 0)
-    return _freeze(lost, dynamics, after), reason, _observe(lost, after)
+    return _freeze(lost, dynamics, after), reason, _observe(integrator, lost, after)
 
   def frame(state, _):
     was_lost = state.lost_frame >= 0
@@ -190,9 +190,9 @@ def _freeze(lost: Bool[Array, ''], before: Any, after: Any) -> Any:
   return jax.tree.map(lambda old, new: jnp.where(lost, old, new), before, after)
 
 
-def _observe(lost: Bool[Array, ''], state: Any) -> tuple[Beads, Info]:
+def _observe(integrator: Integrator, lost: Bool[Array, ''], state: Any) -> tuple[Beads, Info]:
   """Position, kinetic energy and virial of one replica, NaN once it is lost."""
   x = state.position
-  kinetic = 0.5 * jnp.sum(state.momentum**2 / state.mass)
   virial = jnp.sum(state.force * x)
-  return jax.tree.map(lambda a: jnp.where(lost, jnp.nan, a), (x, Info(kinetic, virial)))
+  seen = x, Info(integrator.kinetic(state), virial)
+  return jax.tree.map(lambda a: jnp.where(lost, jnp.nan, a), seen)

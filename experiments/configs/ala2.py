@@ -46,7 +46,11 @@ DEFAULT = {
     'max_norm': 10.0,          # of the global gradient, 0 for no clipping
     'ema': 'warmup', 'ema_decay': 0.999,
   },
-  'sample': {'kind': 'dpm_solver', 'num_steps': 50, 'num_samples': 100_000, 'batch_size': 10_000},
+  'sample': {
+    'kind': 'dpm_solver',      # 'dpm_solver', 'ancestral' or 'ancestral_log_snr'
+    'num_steps': 50, 'num_samples': 100_000, 'batch_size': 10_000,
+    'stochastic_above': 0.05,  # dpm_solver: fresh noise above this sigma, the flow below
+  },
   'simulate': {
     'level': 2,                # of the table; chosen by experiments.noise_level on validation data
     'exact_scaling': True,     # False evaluates at the unscaled x, as Arts et al. (2023)
