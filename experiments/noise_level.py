@@ -1,8 +1,9 @@
 """Chooses the noise level at which the score is read as a force, on validation data.
 
 Each level is simulated and scored against the validation frames: a low level is sharp but learned
-from little signal, a high one is blurred by sigma. The level of least JS(φ, ψ) among those that
-lose the fewest replicas is named. Leaves noise_level.md, .json and .png.
+from little signal, a high one is blurred by sigma. Of the levels that lose the fewest replicas and
+whose JS(φ, ψ) is within two standard errors of the least, the one of sharpest bonds is named.
+Leaves noise_level.md, .json and .png.
 """
 
 import json
@@ -16,8 +17,9 @@ from twoforone.datasets.ala2 import ala2_system
 from twoforone.evaluation import densities, structure, temperature, uncertainty
 from twoforone.units import NM_PER_ANGSTROM
 
+GROUPS = 5  # of replicas, for the error of a JS
 COLUMNS = {
-  'level': '{:d}', 'sigma': '{:.4f}', 'JS 60×60': '{:.4f}', 'JS 20×20': '{:.4f}',
+  'level': '{:d}', 'sigma': '{:.4f}', 'JS 60×60': '{:.4f}', 'error': '{:.4f}', 'JS 20×20': '{:.4f}',
   'bond W1 [Å]': '{:.4f}', 'kinetic [K]': '{:.1f}', 'configurational [K]': '{:.1f}', 'lost': '{:d}'}
 
 
@@ -49,9 +51,14 @@ def score_level(x, kinetic, virial, validation) -> dict[str, float]:
   """Distances of a simulation to the validation frames, and its two temperatures."""
   found, expected = structure.internal_coordinates(x), structure.internal_coordinates(validation)
   beads = x.shape[-2]
-  scores = {f'JS {bins}×{bins}': densities.js_divergence(
-    densities.torsion_histogram(found.dihedrals, bins),
-    densities.torsion_histogram(expected.dihedrals, bins)) for bins in (60, 20)}
+
+  def js(torsions, bins):
+    return densities.js_divergence(densities.torsion_histogram(torsions, bins),
+                                   densities.torsion_histogram(expected.dihedrals, bins))
+
+  scores = {f'JS {bins}×{bins}': js(found.dihedrals, bins) for bins in (60, 20)}
+  groups = [js(part, 60) for part in np.array_split(found.dihedrals, GROUPS, axis=1)]
+  scores['error'] = float(np.std(groups, ddof=1) / np.sqrt(GROUPS))
   scores['bond W1 [Å]'] = float(np.mean([
     densities.wasserstein(found.bonds[..., k], expected.bonds[..., k])
     for k in range(beads - 1)])) / NM_PER_ANGSTROM
@@ -70,8 +77,11 @@ def structure_floor(split) -> float:
 
 
 def choose(rows: list[dict]) -> int:
-  """The level of least JS among those that lost the fewest replicas."""
-  return min(rows, key=lambda row: (row['lost'], row['JS 60×60']))['level']
+  """The level of sharpest bonds among those of the least JS, within two standard errors."""
+  kept = [row for row in rows if row['lost'] == min(row['lost'] for row in rows)]
+  least = min(kept, key=lambda row: row['JS 60×60'])
+  close = [row for row in kept if row['JS 60×60'] <= least['JS 60×60'] + 2 * least['error']]
+  return min(close, key=lambda row: row['bond W1 [Å]'])['level']
 
 
 def write(folder, rows: list[dict], floor: float, best: int) -> None:

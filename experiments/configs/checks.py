@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from experiments.configs import ala2
 
 CHECKS = {
-  'level': 2,                   # noise level at which the score is checked
+  'level': 0,                   # noise level at which the score is checked
   'num_frames': 20,             # held-out frames
   'num_rotations': 100,
   'curl_limit': 1e-6,
