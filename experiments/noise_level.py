@@ -91,10 +91,11 @@ def write(folder, rows: list[dict], floor: float, best: int) -> None:
   (folder / 'noise_level.md').write_text(text)
   (folder / 'noise_level.json').write_text(
     json.dumps({'best': best, 'floor': floor, 'rows': rows}, indent=2) + '\n')
-  sigma = np.array([row['sigma'] for row in rows])
-  panels = {name: {'simulation': plots.Curve(sigma, np.array([row[name] for row in rows]))}
-            for name in ('JS 60×60', 'bond W1 [Å]', 'configurational [K]')}
-  plots.save(plots.curves(panels, x_label='sigma', y_label=list(panels), x_log=True),
+  column = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
+  panels = {
+    name: {'simulation': plots.Curve(column['level'], column[name], column.get(error))}
+    for name, error in (('JS 60×60', 'error'), ('bond W1 [Å]', None), ('kinetic [K]', None))}
+  plots.save(plots.curves(panels, x_label='noise level', y_label=list(panels)),
              folder / 'noise_level.png')
   print(text)
 

@@ -144,9 +144,10 @@ def traces(
 
 
 def training_curve(losses: Mapping[str, Curve]) -> Figure:
-  """Losses over training steps, both axes logarithmic where the values allow it."""
-  positive = all((np.asarray(curve.y) > 0).all() for curve in losses.values())
-  return curves({'': losses}, x_label='training step', y_label='loss', x_log=True, y_log=positive)
+  """Losses over training steps (log); the loss too where it is positive and spans a decade."""
+  values = np.concatenate([curve.y for curve in losses.values()])
+  return curves({'': losses}, x_label='training step', y_label='loss', x_log=True,
+                y_log=bool(values.min() > 0 and values.max() > 10 * values.min()))
 
 
 def curves(
