@@ -48,7 +48,8 @@ def simulate_to_disk(
 ) -> list[BlowUp]:
   """Simulates until the folder holds `num_parts` parts; returns the lost replicas.
 
-  Call it again to go on after an interruption, or with a larger `num_parts` to extend the run.
+  It stops early when every replica is lost. Call it again to go on after an interruption, or with a
+  larger `num_parts` to extend the run.
 
   Args:
     x: starting positions [nm]; used only when the folder holds no part.
@@ -61,7 +62,6 @@ def simulate_to_disk(
 
   Raises:
     ValueError: when the folder holds a run with other parameters or settings.
-    RuntimeError: when every replica is lost.
   """
   folder = pathlib.Path(folder)
   claim(folder, {**settings, 'frames_per_part': frames_per_part, 'stride': stride, 'dt': dt,
@@ -77,14 +77,14 @@ def simulate_to_disk(
   params, kT = sharding.replicate(mesh, params), sharding.shard(mesh, kT)
   progress = progress or print_progress
   for part in range(done, num_parts):
+    if len(lost) == x.shape[0]:
+      break
     start = time.monotonic()
     # Placed anew each time: a part must not depend on whether the run was stopped before it.
     state, frames, info = run(params, sharding.shard(mesh, state), kT)
     checkpoint.save(folder / 'state', part + 1, state, keep=2)
     trajectory.write_part(folder, part, {'x': np.asarray(frames), **jax.device_get(info)._asdict()})
     lost = blow_ups(state, stride * dt)
-    if len(lost) == x.shape[0]:
-      raise RuntimeError(f'every replica is lost, the first was {min(lost, key=lambda b: b.frame)}')
     seconds = time.monotonic() - start
     progress(Progress(
       part + 1, num_parts, x.shape[0] * frames_per_part * stride / seconds,

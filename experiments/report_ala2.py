@@ -30,20 +30,23 @@ def write_results(
   system, settings = split.test.system, config.simulate
   kT, interval = thermal_energy(system.temperature), settings.stride * settings.dt
   sound = np.isfinite(x).all(axis=(0, 2, 3))
-  sets = {'i.i.d.': samples[np.isfinite(samples).all(axis=(1, 2))], 'simulation': x[:, sound]}
+  sets = {'i.i.d.': samples[np.isfinite(samples).all(axis=(1, 2))]}
+  sets |= {'simulation': x[:, sound]} if sound.any() and len(x) else {}
   runs = [split.train.x[split.train.run == k] for k in np.unique(split.train.run)]
   rows = evaluate.evaluate_ala2(
     sets, reference=split.test.x, training=runs, kT=kT, seed=config.seed)
-  rows += temperature_rows(info, sound, len(system.beads), settings.temperature)
+  if 'simulation' in sets:
+    rows += temperature_rows(info, sound, len(system.beads), settings.temperature)
   rows += [report.Row('simulation', 'replicas lost', len(lost), reference=0.0),
            report.Row('i.i.d.', 'samples not finite', len(samples) - len(sets['i.i.d.']),
                       reference=0.0)]
   pictures = figures.ala2_figures(
     sets, reference=split.test.x, training=runs, kT=kT, system=system)
-  pictures['replicas'] = figures.replica_figure(x[:, sound], interval)
   if (folder / 'model' / 'metrics.csv').exists():
     pictures['training'] = training_figure(folder / 'model' / 'metrics.csv')
-  trajectory.export(folder / 'trajectory.xtc', x[:, sound][:, 0], system, interval=interval)
+  if 'simulation' in sets:
+    pictures['replicas'] = figures.replica_figure(x[:, sound], interval)
+    trajectory.export(folder / 'trajectory.xtc', x[:, sound][:, 0], system, interval=interval)
   trajectory.export(folder / 'samples.xtc', samples[:1000], system, interval=1.0)
   report.write_report(folder, 'Alanine dipeptide: two for one', rows, pictures,
                       notes(config, split, x, lost))

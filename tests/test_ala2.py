@@ -113,15 +113,20 @@ def test_paper_holds_the_published_values():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('kind', ['transformer', 'direct_transformer'])
-def test_paper_runs_end_to_end_when_it_is_made_small(kind, tmp_path):
+@pytest.mark.parametrize('kind, longest_bond, num_lost', [
+  ('transformer', 100.0, 0), ('direct_transformer', 0.3, 8)])
+def test_paper_made_small_runs_and_counts_what_it_loses(kind, longest_bond, num_lost, tmp_path):
+  """20 steps leave no molecule: with a true limit on bonds every replica is lost, and reported."""
   config = ala2_config.get_config('paper')
   config.network.update({'kind': kind, 'width': 8, 'num_layers': 1, 'heads': 2, 'head_dim': 4})
   config.train.update({'num_steps': 20, 'chunk': 10, 'validate_every': 10, 'batch_size': 64})
   config.sample.update({'num_samples': 64, 'batch_size': 64})
-  config.simulate.update({'replicas': 8, 'parts': 1, 'frames_per_part': 5, 'stride': 2})
+  config.simulate.update({'replicas': 8, 'parts': 1, 'frames_per_part': 5, 'stride': 2,
+                          'dt': 1e-6, 'longest_bond': longest_bond})
   rows = ala2.run(config, str(tmp_path))
   assert {row.sample for row in rows} == {'i.i.d.', 'simulation', 'held-out run'}
+  assert {row.metric: row.value for row in rows}['replicas lost'] == num_lost
+  assert (tmp_path / 'report.md').read_text().count('bond too long') == num_lost
 
 
 @pytest.mark.slow
