@@ -2,8 +2,9 @@
 
   python -m experiments.benchmark --config=experiments/configs/benchmark.py --workdir=/tmp/benchmark
 
-About ten minutes on two quiet CPU cores. Raise `max_pairs` on a GPU; the literal form then needs
-about 20 kB of memory for each pair in a simulated step and several times that in training.
+About twenty minutes on two quiet CPU cores; `kinds`, `sizes` and `published_batch` cut it. Raise
+`max_pairs` on a GPU; the literal form then needs about 20 kB of memory for each pair in a
+simulated step and several times that in training.
 """
 
 from ml_collections import ConfigDict
