@@ -89,8 +89,8 @@ def make_langevin(
   start, advance = simulate.nvt_langevin(force_of, space.free()[1], dt, 1.0, gamma=friction)
 
   def init(params, key, x, kT):
-    if x.shape != (mass.size, 3):
-      raise ValueError(f'x: found shape {x.shape}, expected {(mass.size, 3)}: one mass per bead')
+    if len(x) != mass.size:
+      raise ValueError(f'x: found {len(x)} beads, expected {mass.size}: one mass per bead')
     key, momentum_key = jax.random.split(key)
     m = jnp.asarray(mass, x.dtype)
     # jax-md's own momenta are centred without their masses; that is not Maxwell-Boltzmann.
