@@ -13,11 +13,18 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from experiments import command_line, dynamics, models, report, report_ala2, training
+from experiments import (
+  command_line,
+  dynamics,
+  milestones,
+  models,
+  report,
+  report_ala2,
+  training,
+  uses,
+)
 from twoforone import checkpoint, trajectory
 from twoforone.datasets import ala2, dataset, frames
-from twoforone.force import make_force_field
-from twoforone.langevin import make_langevin
 from twoforone.schedule import level_time
 from twoforone.simulate import Info, make_bond_check
 from twoforone.units import thermal_energy
@@ -34,7 +41,8 @@ def run(config: ConfigDict, workdir: str) -> list[report.Row]:
   split = load_split(config)
   model, params = get_model(config, split, system, folder / 'model')
   samples = sample(config, model, params, system, folder / 'samples')
-  x, info, lost = simulate(config, model, params, system, samples, folder / 'simulation')
+  start = choose_start(config, split, samples)
+  x, info, lost = simulate(config, model, params, system, start, folder / 'simulation')
   rows = report_ala2.write_results(config, folder, split, samples, x, info, lost)
   print(f'report: {folder / "report.md"}')
   return rows
@@ -84,15 +92,16 @@ def get_model(config, split: dataset.Split, system, folder: pathlib.Path):
   scale = dataset.data_scale(split.train.x)
   model = models.fit_model(config, system, split.train.x, scale)
   card = models.model_card(config, model, system, thermal_energy(system.temperature))
+  milestone = milestones.make_milestone(config, model, system, split.validation.x)
   params = training.train_model(
-    config, model, split.train.x / scale, split.validation.x / scale, folder, card)
+    config, model, split.train.x / scale, split.validation.x / scale, folder, card, milestone)
   return model, params
 
 
 def sample(config, model: models.Model, params, system, folder: pathlib.Path) -> np.ndarray:
   """i.i.d. structures [F, n, 3] in nm, written batch by batch."""
   settings = config.sample
-  draw = jax.jit(models.make_sampler(config, model), static_argnums=2)
+  draw = jax.jit(uses.make_sampler(config, model), static_argnums=2)
   key = jax.random.fold_in(jax.random.key(config.seed), 1)
   shape = (settings.batch_size, len(system.beads), 3)
   total = -(-settings.num_samples // settings.batch_size)
@@ -104,31 +113,29 @@ def sample(config, model: models.Model, params, system, folder: pathlib.Path) ->
   return drawn[:settings.num_samples]
 
 
+def choose_start(config, split: dataset.Split, samples: np.ndarray) -> np.ndarray:
+  """Where the replicas start [R, n, 3] in nm."""
+  replicas = config.simulate.replicas
+  return models.pick('simulate.start', config.simulate.start, {
+    'samples': lambda: samples[:replicas],
+    'data': lambda: dataset.subset(split.train, replicas, config.seed).x})()
+
+
 def simulate(config, model: models.Model, params, system, start: np.ndarray, folder: pathlib.Path):
   """Frames [F, R, n, 3] in nm after the burn-in, their info, and the replicas lost."""
   settings = config.simulate
-  integrator = make_langevin(
-    make_force(config, model, system), mass=np.array(settings.mass), dt=settings.dt,
-    friction=settings.friction)
+  integrator = uses.make_integrator(config, model, system, settings.level)
   lost = dynamics.simulate_to_disk(
     integrator, params, jax.random.fold_in(jax.random.key(config.seed), 2),
-    jnp.asarray(start[:settings.replicas]),
+    jnp.asarray(start),
     jnp.full(settings.replicas, thermal_energy(settings.temperature)), folder,
     num_parts=settings.parts, frames_per_part=settings.frames_per_part, stride=settings.stride,
-    dt=settings.dt, settings={'level': settings.level, 'friction': settings.friction},
+    dt=settings.dt, settings={'level': settings.level, 'friction': settings.friction,
+                              'integrator': settings.integrator},
     check=make_bond_check(system.bonds, settings.longest_bond))
   x, info = dynamics.read_run(folder)
   keep = slice(settings.burn_in_frames, None)
   return x[keep], Info(*(value[keep] for value in info)), lost
-
-
-def make_force(config, model: models.Model, system):
-  """The force field at the level of `config.simulate`."""
-  t = level_time(model.schedule, config.simulate.level)
-  exact = config.simulate.exact_scaling
-  return make_force_field(
-    model.score, t=t, kT=thermal_energy(system.temperature), scale=model.scale,
-    alpha=float(model.schedule.alpha(jnp.float32(t))) if exact else 1.0)
 
 
 if __name__ == '__main__':

@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from twoforone import checkpoint, energy, sampler, schedule
-from twoforone.losses import classification, denoising, noise_levels
+from twoforone import checkpoint, energy, schedule
+from twoforone.losses import classification
 from twoforone.networks import edges
 from twoforone.networks.graph_transformer import GraphTransformer
 from twoforone.networks.invariant import InvariantEnergy, Invariants, fit_invariants
 from twoforone.networks.noise_features import make_noise_features, scalar_time
 from twoforone.schedule import Schedule
 from twoforone.system import System
-from twoforone.types import EnergyFn, LossFn, ScoreFn
+from twoforone.types import EnergyFn, ScoreFn
 
 SCHEDULES = {'cosine': schedule.cosine_schedule, 'linear': schedule.linear_schedule,
              'vp': schedule.vp_schedule}
@@ -84,56 +84,6 @@ def make_network(config, noise: Schedule, num_beads: int, invariants: Invariants
     num_beads, config.width, config.num_layers, config.heads, config.head_dim,
     edges=pick('network.edges', config.edges, EDGES), absolute=config.absolute,
     time_features=features, direct=config.kind == 'direct_transformer')
-
-
-def make_loss(config, model: Model) -> LossFn:
-  """The training loss that `config.loss` describes, on `params` = {'energy', 'offset'}."""
-  settings, noise = config.loss, model.schedule
-  draw_level = noise_levels.categorical_levels(level_weights(settings, noise))
-  if settings.low_noise_fraction:
-    low = noise_levels.log_uniform_sigma(noise, settings.sigma_min, settings.sigma_max)
-    draw_level = noise_levels.mix_levels(draw_level, low, settings.low_noise_fraction)
-  weight = noise_levels.low_noise_weight(
-    noise, strength=settings.weight_strength, sigma_floor=settings.weight_floor,
-    maximum=settings.weight_maximum)
-  if settings.classification:
-    if model.energy is None:
-      raise ValueError('loss.classification: a direct score has no energy to classify with; set 0')
-    _, offset = classification.make_offset(noise)
-    loss = classification.make_denoising_classification_loss(
-      model.energy, offset, noise, draw_level=draw_level, weight=weight,
-      draw_other=classification.near_or_far(noise, draw_level, width=settings.pair_width),
-      strength=settings.classification)
-  else:
-    plain = denoising.make_denoising_loss(model.score, noise, draw_level=draw_level, weight=weight)
-    def loss(params, key, x):
-      return plain(params['energy'], key, x)
-  return denoising.with_random_rotation(loss) if settings.rotate else loss
-
-
-def level_weights(settings, noise: Schedule) -> np.ndarray:
-  """Probability of each level, up to a factor (the families of Arts et al. 2023)."""
-  parameter = settings.level_parameter
-  return pick('loss.levels', settings.levels, {
-    'uniform': lambda: np.ones(noise.num_steps),
-    'score_matching': lambda: noise_levels.score_matching_weights(noise),
-    'higher_until': lambda: noise_levels.higher_until_weights(noise, int(parameter)),
-    'lower_bound': lambda: noise_levels.lower_bound_weights(noise, parameter),
-    'p2': lambda: noise_levels.p2_weights(noise, gamma=parameter),
-  })()
-
-
-def make_sampler(config, model: Model) -> sampler.Sampler:
-  """sample(params['energy'], key, shape) in whitened units, as `config.sample` says."""
-  if config.sample.kind == 'dpm_solver':
-    return sampler.make_dpm_sampler(
-      model.score, model.schedule, num_steps=config.sample.num_steps,
-      stochastic_above=config.sample.stochastic_above)
-  times = pick('sample.kind', config.sample.kind, {
-    'ancestral': lambda: None,
-    'ancestral_log_snr': lambda: sampler.log_snr_times(model.schedule, config.sample.num_steps),
-  })()
-  return sampler.make_ancestral_sampler(model.score, model.schedule, times=times)
 
 
 def model_card(config, model: Model, system: System, kT: float) -> dict:

@@ -29,7 +29,8 @@ def run(config: ConfigDict, workdir: str) -> int:
   system = ala2_system()
   split = ala2.load_split(config)
   model, params = ala2.get_model(config, split, system, folder / 'model')
-  start = ala2.sample(config, model, params, system, folder / 'samples')
+  samples = ala2.sample(config, model, params, system, folder / 'samples')
+  start = ala2.choose_start(config, split, samples)
   rows = []
   for level in config.levels:
     with config.unlocked():

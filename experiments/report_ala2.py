@@ -43,7 +43,7 @@ def write_results(
   pictures = figures.ala2_figures(
     sets, reference=split.test.x, training=runs, kT=kT, system=system)
   if (folder / 'model' / 'metrics.csv').exists():
-    pictures['training'] = training_figure(folder / 'model' / 'metrics.csv')
+    pictures |= training_figures(training.read_metrics(folder / 'model' / 'metrics.csv'))
   if 'simulation' in sets:
     pictures['replicas'] = figures.replica_figure(x[:, sound], interval)
     trajectory.export(folder / 'trajectory.xtc', x[:, sound][:, 0], system, interval=interval)
@@ -63,7 +63,8 @@ def notes(config, split: Split, x: np.ndarray, lost: list[BlowUp]) -> list[str]:
     f'Simulation: {replicas} replicas, {frames} frames each after '
     f'{settings.burn_in_frames} of burn-in, {settings.stride * settings.dt:g} ps apart; level '
     f'{settings.level}, {settings.dt * 1000:g} fs, friction {settings.friction:g}/ps, '
-    f'{settings.temperature:g} K; started from i.i.d. samples.',
+    f'{settings.temperature:g} K, {settings.integrator}; started from '
+    f'{"i.i.d. samples" if settings.start == "samples" else "training frames"}.',
     *(f'Lost: {blow_up}' for blow_up in lost)]
 
 
@@ -73,17 +74,29 @@ def temperature_rows(
   """Kinetic and configurational temperature of the sound replicas, with their errors."""
   kinetic = temperature.kinetic_temperature(info.kinetic[:, sound], num_beads)
   virial = temperature.configurational_temperature(info.virial[:, sound], num_beads)
-  found = {'kinetic temperature': uncertainty.estimate(kinetic),
-           'configurational temperature': uncertainty.estimate(virial)}
+  found = {'configurational temperature': uncertainty.estimate(virial)}
+  if not np.isnan(kinetic).all():  # overdamped dynamics have no momenta
+    found = {'kinetic temperature': uncertainty.estimate(kinetic)} | found
   return [report.Row('simulation', name, value.mean, unit='K', error=value.error,
                      reference=thermostat) for name, value in found.items()]
 
 
-def training_figure(path: pathlib.Path) -> tuple[str, plots.Figure]:
-  """Training and validation loss over steps."""
-  rows = training.read_metrics(path)
-  curves = {}
-  for name, field in (('training', 'loss'), ('validation', 'validation_loss')):
-    points = [(row['step'], row[field]) for row in rows if row[field] is not None]
-    curves[name] = plots.Curve(*map(np.array, zip(*points, strict=True)))
-  return 'Loss over training steps.', plots.training_curve(curves)
+def training_figures(rows: list[dict]) -> dict[str, tuple[str, plots.Figure]]:
+  """Name -> (caption, figure): losses, losses by noise level, JS of the milestones' samples."""
+  def curve(field):
+    points = [(row['step'], row[field]) for row in rows if row.get(field) is not None]
+    return plots.Curve(*map(np.array, zip(*points, strict=True)))
+
+  fields = list(rows[-1])
+  sigma, js = ([name for name in fields if name.startswith(start)] for start in ('loss s', 'js '))
+  figures = {'training': ('Loss over training steps.', plots.training_curve(
+    {'training': curve('loss'), 'validation': curve('validation_loss')}))}
+  for name, caption, chosen, label in (
+      ('loss_by_sigma', 'Denoising loss of validation frames by noise level.', sigma, 'loss'),
+      ('milestones', 'Of samples and short simulations against validation frames, 20×20 bins; '
+       'the counting floor of so few frames is part of it.', js, 'JS(φ, ψ)')):
+    if chosen:
+      figures[name] = caption, plots.curves(
+        {'': {field: curve(field) for field in chosen}}, x_label='training step', y_label=label,
+        y_log=True)
+  return figures

@@ -1,11 +1,13 @@
 """Trains a model on frames in memory, with checkpoints, metrics and exact restart.
 
 Leaves in `folder`: metrics.csv, tensorboard/, last/ and best/ (by validation loss) with their card.
+A validation is a milestone too: whatever `milestone(params, key)` measures is logged with it.
 """
 
 import csv
 import pathlib
 import time
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,18 +15,17 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from experiments import models
+from experiments import models, objectives
 from twoforone import checkpoint, train
 from twoforone.trajectory import write_atomically
 
 OPTIMIZERS = {'adamw': train.adamw, 'muon': train.muon}
-FIELDS = ('step', 'loss', 'gradient_norm', 'validation_loss', 'steps_per_second')
 EMAS = {'warmup': train.warmup_ema, 'sparse': train.sparse_ema}
 
 
 def train_model(
   config, model: models.Model, x: np.ndarray, x_validation: np.ndarray, folder: pathlib.Path,
-  card: dict
+  card: dict, milestone: Callable[..., dict[str, float]]
 ):
   """Trains on whitened frames x [F, n, 3]; returns the averaged parameters of the best validation.
 
@@ -33,16 +34,14 @@ def train_model(
   Raises:
     TrainingDivergedError: when the loss is not finite; the last good state is saved first.
   """
-  settings = config.train
+  settings, keep = config.train, config.train.keep or None
   key_init, key_fit, key_validation = jax.random.split(jax.random.key(config.seed), 3)
-  optimizer = models.pick('train.optimizer', settings.optimizer, OPTIMIZERS)(
-    learning_rate=settings.learning_rate, final_learning_rate=settings.final_learning_rate,
-    num_steps=settings.num_steps, weight_decay=settings.weight_decay,
-    max_norm=settings.max_norm or None)
-  loss = models.make_loss(config, model)
-  ema_decay = models.pick('train.ema', settings.ema, EMAS)(settings.ema_decay)
+  optimizer = make_optimizer(settings)
+  loss = objectives.make_loss(config, model)
   chunk = train.make_train_chunk(
-    train.make_train_step(loss, optimizer, ema_decay=ema_decay),
+    train.make_train_step(
+      loss, optimizer, num_microbatches=settings.num_microbatches,
+      ema_decay=models.pick('train.ema', settings.ema, EMAS)(settings.ema_decay)),
     batch_size=settings.batch_size, num_steps=settings.chunk)
   validate = train.make_validation(loss, batch_size=settings.batch_size, num_batches=20)
   state = train.init_train_state(model.init(key_init), optimizer)
@@ -52,24 +51,36 @@ def train_model(
   frames_validation = jnp.asarray(x_validation)
 
   def progress(state, metrics):
-    step, validation_loss = int(state.step), None
+    step, found = int(state.step), {}
     if step % settings.validate_every == 0 or step == settings.num_steps:
-      validation_loss = float(validate(state.ema_params, key_validation, frames_validation))
-      checkpoint.save(folder / 'last', step, state, keep=1)
-      if validation_loss <= log.best():
+      found['validation_loss'] = float(
+        validate(state.ema_params, key_validation, frames_validation))
+      found |= milestone(state.ema_params['energy'], key_validation)
+      checkpoint.save(folder / 'last', step, state, keep=keep)
+      if found['validation_loss'] <= log.best():
         checkpoint.write_card(folder / 'best', card)
         checkpoint.save(folder / 'best', step, state.ema_params, keep=1)
-    log.write(step, metrics, validation_loss)
+    log.write(step, metrics, found)
+    return log.out_of_patience()
 
   try:
-    train.fit(chunk, state, key_fit, jnp.asarray(x), num_steps=settings.num_steps,
-              progress=progress)
+    if not log.out_of_patience():
+      train.fit(chunk, state, key_fit, jnp.asarray(x), num_steps=settings.num_steps,
+                progress=progress)
   except train.TrainingDivergedError as error:
-    checkpoint.save(folder / 'last', int(error.state.step), error.state, keep=1)
+    checkpoint.save(folder / 'last', int(error.state.step), error.state, keep=keep)
     raise
   finally:
     log.close()
   return load_params(model, folder / 'best')
+
+
+def make_optimizer(settings):
+  """The optax transformation of `config.train`."""
+  return models.pick('train.optimizer', settings.optimizer, OPTIMIZERS)(
+    learning_rate=settings.learning_rate, final_learning_rate=settings.final_learning_rate,
+    num_steps=settings.num_steps, weight_decay=settings.weight_decay,
+    max_norm=settings.max_norm or None)
 
 
 def load_params(model: models.Model, folder: pathlib.Path):
@@ -92,17 +103,22 @@ class Log:
 
   def best(self) -> float:
     """The lowest validation loss so far."""
-    return min((row['validation_loss'] for row in self.rows if row['validation_loss'] is not None),
-               default=float('inf'))
+    return min(self._validations(), default=float('inf'))
 
-  def write(self, step: int, metrics: train.Metrics, validation_loss: float | None) -> None:
+  def out_of_patience(self) -> bool:
+    """True once the last `patience` validations brought no new best."""
+    losses = self._validations()
+    since = len(losses) - 1 - losses.index(min(losses)) if losses else 0
+    return 0 < self.settings.patience <= since
+
+  def write(self, step: int, metrics: train.Metrics, found: dict[str, float]) -> None:
     rate = self.settings.chunk / (time.monotonic() - self.start)
-    row = dict(zip(FIELDS, (step, float(metrics.loss.mean()), float(metrics.gradient_norm.mean()),
-                            validation_loss, rate), strict=True))
+    row = {'step': step, 'loss': float(metrics.loss.mean()),
+           'gradient_norm': float(metrics.gradient_norm.mean()), 'steps_per_second': rate, **found}
     self.rows.append(row)
     write_atomically(self.path, lambda file: file.write(_csv(self.rows).encode()))
     for name, value in row.items():
-      if name != 'step' and value is not None:
+      if name != 'step':
         self.board.add_scalar(name, value, step)
     self.bar.update(self.settings.chunk)
     self.bar.set_postfix(loss=f'{row["loss"]:.4f}')
@@ -111,6 +127,9 @@ class Log:
   def close(self) -> None:
     self.board.close()
     self.bar.close()
+
+  def _validations(self) -> list[float]:
+    return [row['validation_loss'] for row in self.rows if row.get('validation_loss') is not None]
 
 
 def read_metrics(path: pathlib.Path) -> list[dict[str, float | None]]:
@@ -123,6 +142,7 @@ def read_metrics(path: pathlib.Path) -> list[dict[str, float | None]]:
 
 
 def _csv(rows: list[dict]) -> str:
-  lines = [','.join(FIELDS)]
-  lines += [','.join('' if row[f] is None else f'{row[f]:.8g}' for f in FIELDS) for row in rows]
+  names = list(dict.fromkeys(name for row in rows for name in row))
+  lines = [','.join(names)]
+  lines += [','.join('' if row.get(n) is None else f'{row[n]:.8g}' for n in names) for row in rows]
   return '\n'.join(lines) + '\n'

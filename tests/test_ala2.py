@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import ala2, checks, noise_level, training
+from experiments import ala2, checks, noise_level, training, uses
 from experiments.configs import ala2 as ala2_config
 from experiments.configs import checks as checks_config
 from experiments.configs import noise_level as noise_level_config
@@ -76,8 +76,26 @@ def test_training_stopped_and_resumed_equals_one_that_never_stopped(finished, tm
   model, resumed = ala2.get_model(config, split, system, tmp_path)
   never_stopped = training.load_params(model, folder / 'model' / 'best')
   assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), resumed, never_stopped))
-  steps = [row['step'] for row in training.read_metrics(tmp_path / 'metrics.csv')]
-  assert steps == [100, 200, 300, 400]
+  rows = training.read_metrics(tmp_path / 'metrics.csv')
+  assert [row['step'] for row in rows] == [100, 200, 300, 400]
+  # Validations are milestones: what the samples and a short simulation are worth, by then.
+  assert [row['js iid'] is None for row in rows] == [True, False, True, False]
+  assert rows[3]['js iid'] < rows[1]['js iid'] and rows[3]['lost level 0'] == 0
+
+
+def test_patience_counts_validations_since_the_best_and_survives_a_restart(tmp_path):
+  settings = ala2_config.get_config('smoke').train
+  settings.patience = 2
+  metrics = training.train.Metrics(np.ones(3), np.ones(3))
+  log = training.Log(tmp_path, settings, 0)
+  for step, (found, patience_ends) in enumerate(
+      [(3.0, False), (1.0, False), (2.0, False), (None, False), (2.0, True)], start=1):
+    log.write(step, metrics, {} if found is None else {'validation_loss': found})
+    assert log.out_of_patience() == patience_ends
+  log.close()
+  again = training.Log(tmp_path, settings, 5)
+  assert again.out_of_patience() and again.best() == 1.0
+  again.close()
 
 
 @pytest.mark.slow
@@ -119,7 +137,8 @@ def test_paper_made_small_runs_and_counts_what_it_loses(kind, longest_bond, num_
   """20 steps leave no molecule: with a true limit on bonds every replica is lost, and reported."""
   config = ala2_config.get_config('paper')
   config.network.update({'kind': kind, 'width': 8, 'num_layers': 1, 'heads': 2, 'head_dim': 4})
-  config.train.update({'num_steps': 20, 'chunk': 10, 'validate_every': 10, 'batch_size': 64})
+  config.train.update({'num_steps': 20, 'chunk': 10, 'validate_every': 10, 'batch_size': 64,
+                       'milestone': {'samples': 16}})
   config.sample.update({'num_samples': 64, 'batch_size': 64})
   config.simulate.update({'replicas': 8, 'parts': 1, 'frames_per_part': 5, 'stride': 2,
                           'dt': 1e-6, 'longest_bond': longest_bond})
@@ -199,7 +218,7 @@ def test_the_committed_checkpoint_is_a_small_force_field():
   config = ala2_config.get_config('pretrained')
   system = embedded.ala2_system()
   model, params = ala2.get_model(config, None, system, folder)
-  force = jax.jit(ala2.make_force(config, model, system))
+  force = jax.jit(uses.make_force(config, model, system, config.simulate.level))
   x = embedded.load_ala2().x[0]
   assert np.isfinite(force(params, x)).all()
   np.testing.assert_allclose(force(params, x).sum(axis=0), 0, atol=1e-2)  # of about 1000

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.systems import harmonic_force
-from twoforone.langevin import make_langevin
+from twoforone.langevin import make_langevin, make_overdamped
 
 KT, MASS, FRICTION, STIFFNESS = 3.7, np.array([2.5, 9.0, 30.0]), 4.0, jnp.float32(800.0)
 
@@ -86,3 +86,48 @@ def test_bad_numbers_are_named():
   integrator = make_langevin(harmonic_force, mass=MASS, dt=0.001, friction=1.0)
   with pytest.raises(ValueError, match='one mass per bead'):
     integrator.init(STIFFNESS, jax.random.key(0), jnp.zeros((4, 3)), KT)
+
+
+@pytest.mark.parametrize('fraction', [0.2, 1.5])
+def test_overdamped_harmonic_well_at_any_stable_step(fraction):
+  """var x = kT/k per bead; Euler-Maruyama would give kT/k / (1 - h k/2), 4 times it at 1.5."""
+  dt = fraction * MASS.min() * FRICTION / float(STIFFNESS)
+  integrator = make_overdamped(harmonic_force, mass=MASS, dt=dt, friction=FRICTION)
+
+  def one(key):
+    key, start = jax.random.split(key)
+    x = jnp.sqrt(KT / STIFFNESS) * jax.random.normal(start, (3, 3))
+    state = integrator.init(STIFFNESS, key, x, KT)
+    state, _ = jax.lax.scan(
+      lambda s, _: (integrator.step(STIFFNESS, s, KT), None), state, length=300)
+    return state.position, integrator.kinetic(state)
+
+  x, kinetic = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(2), 4000))
+  squares = np.moveaxis(np.asarray(x, float) ** 2, 1, 0).reshape(3, -1)
+  error = squares.std(axis=1) / np.sqrt(squares.shape[1])
+  np.testing.assert_array_less(np.abs(squares.mean(axis=1) - KT / float(STIFFNESS)), 4 * error)
+  assert np.isnan(kinetic).all()
+
+
+def test_overdamped_free_diffusion():
+  """<(x - x_0)²> = 2 kT t / (m friction) per axis without a force."""
+  dt, steps = 0.01, 400
+  integrator = make_overdamped(
+    lambda params, x: jnp.zeros_like(x), mass=MASS, dt=dt, friction=FRICTION)
+
+  def one(key):
+    state = integrator.init((), key, jnp.zeros((3, 3)), KT)
+    return jax.lax.scan(lambda s, _: (integrator.step((), s, KT), None), state, length=steps)[0]
+
+  x = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(3), 3000)).position
+  squares = np.moveaxis(np.asarray(x, float) ** 2, 1, 0).reshape(3, -1)
+  error = squares.std(axis=1) / np.sqrt(squares.shape[1])
+  # Neighbouring noises are shared, so only the first and the last count half: 1/(2 steps) of the
+  # whole, far below the error.
+  expected = 2 * KT * steps * dt / (MASS * FRICTION)
+  np.testing.assert_array_less(np.abs(squares.mean(axis=1) - expected), 4 * error)
+
+
+def test_overdamped_needs_friction():
+  with pytest.raises(ValueError, match='friction: found 0'):
+    make_overdamped(harmonic_force, mass=MASS, dt=0.01, friction=0.0)

@@ -150,3 +150,23 @@ def test_validation_with_one_key_gives_one_number():
   expected = float(jnp.mean(jnp.sum(DATA**2, axis=1))) + 0.03
   error = float(jnp.std(jnp.sum(DATA**2, axis=1))) / np.sqrt(64)
   assert abs(float(value) - expected) < 4 * error
+
+
+@pytest.mark.parametrize('parts', [2, 8])
+def test_microbatches_change_the_memory_not_the_gradient(parts):
+  whole, split = (train.make_gradient(loss, num_microbatches=m) for m in (1, parts))
+  params = {'w': jnp.array([2.0, -1.0, 0.5])}
+  for a, b in zip(jax.tree.leaves(whole(params, KEY, DATA)),
+                  jax.tree.leaves(split(params, KEY, DATA)), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5)  # float32 sums of 64 terms in another order
+
+
+def test_microbatches_must_divide_the_batch():
+  with pytest.raises(ValueError, match='num_microbatches: found 3, expected a divisor'):
+    train.make_gradient(loss, num_microbatches=3)({'w': jnp.zeros(3)}, KEY, DATA)
+
+
+def test_progress_ends_the_training():
+  state = train.fit(CHUNK, start(), KEY, DATA, num_steps=20,
+                    progress=lambda state, metrics: int(state.step) == 10)
+  assert int(state.step) == 10

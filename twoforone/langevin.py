@@ -1,10 +1,12 @@
 """Langevin dynamics of one configuration: dp = F dt - friction p dt + sqrt(2 m kT friction) dW.
 
 The BAOAB splitting of Leimkuhler and Matthews (2013), from jax-md: one force per step, exact
-configurational variance in a harmonic well at any stable step. Replicas are `simulate`'s affair.
-This is the only importer of jax_md (about 10 s); import it only to simulate.
+configurational variance in a harmonic well at any stable step; and its overdamped limit. Replicas
+are `simulate`'s affair. This is the only importer of jax_md (about 10 s); import it only to
+simulate.
 """
 
+import dataclasses
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -31,7 +33,10 @@ class StepFn(Protocol):
 
 @runtime_checkable
 class KineticFn(Protocol):
-  """`kinetic(state) -> []`: a kinetic energy [kJ/mol] whose mean is the thermostat's."""
+  """`kinetic(state) -> []`: a kinetic energy [kJ/mol] whose mean is the thermostat's.
+
+  NaN for dynamics without momenta.
+  """
 
   def __call__(self, state: Any) -> Scalar: ...
 
@@ -39,8 +44,8 @@ class KineticFn(Protocol):
 class Integrator(NamedTuple):
   """Dynamics of one configuration.
 
-  The state is a dataclass with at least `position` [n, 3], `momentum` [n, 3], `force` [n, 3] and
-  `mass` [n, 1], in nm, ps, amu and kJ/mol, and everything else the next step needs.
+  The state is a dataclass with at least `position` [n, 3] and `force` [n, 3] in nm and kJ/mol, and
+  everything else the next step needs.
 
   Attributes:
     init: (params, key, x, kT) -> state.
@@ -74,11 +79,8 @@ def make_langevin(
   Raises:
     ValueError: for a mass or time step that is not positive, or a negative friction.
   """
-  mass = np.asarray(mass)
-  if mass.ndim != 1 or not (mass > 0).all():
-    raise ValueError(f'mass: found {mass}, expected one positive number of amu for each bead')
-  if not (dt > 0 and np.isfinite(dt)):
-    raise ValueError(f'dt: found {dt} ps, expected a positive number')
+  mass = _check_mass(mass)
+  _check_positive('dt', dt, 'ps')
   if not (friction >= 0 and np.isfinite(friction)):
     raise ValueError(f'friction: found {friction} 1/ps, expected zero or a positive number')
 
@@ -89,8 +91,7 @@ def make_langevin(
   start, advance = simulate.nvt_langevin(force_of, space.free()[1], dt, 1.0, gamma=friction)
 
   def init(params, key, x, kT):
-    if len(x) != mass.size:
-      raise ValueError(f'x: found {len(x)} beads, expected {mass.size}: one mass per bead')
+    _check_beads(x, mass)
     key, momentum_key = jax.random.split(key)
     m = jnp.asarray(mass, x.dtype)
     # jax-md's own momenta are centred without their masses; that is not Maxwell-Boltzmann.
@@ -105,3 +106,77 @@ def make_langevin(
     return 0.5 * jnp.sum(half_step**2 / state.mass)
 
   return Integrator(init, step, kinetic)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class OverdampedState:
+  """Position [nm] and force [kJ/mol/nm], the last noise, [n, 3] each, and the key of the next."""
+
+  position: Any
+  force: Any
+  noise: Any
+  key: Any
+
+
+def make_overdamped(
+  force: ForceFn, *, mass: np.ndarray, dt: float, friction: float
+) -> Integrator:
+  """x += h F + sqrt(2 kT h) (ξ_k + ξ_{k+1}) / 2 with h = dt / (m friction): no momenta.
+
+  The limit of BAOAB at high friction: unlike Euler-Maruyama (which uses one ξ per step) it keeps
+  var x = kT/k exact in a harmonic well at any stable step, h k < 2. The free diffusion constant is
+  kT / (m friction).
+
+  Source: Leimkuhler and Matthews, Appl. Math. Res. Express 2013, eq. 16.
+
+  Args:
+    force: of the configuration [kJ/mol/nm].
+    mass: of each bead, [n] [amu].
+    dt: time step [ps].
+    friction: collision rate [1/ps].
+
+  Raises:
+    ValueError: for a mass, time step or friction that is not positive.
+  """
+  mass = _check_mass(mass)
+  _check_positive('dt', dt, 'ps')
+  _check_positive('friction', friction, '1/ps')
+  mobility = dt / (mass * friction)
+
+  def init(params, key, x, kT):
+    del kT
+    _check_beads(x, mass)
+    key, noise_key = jax.random.split(key)
+    noise = jax.random.normal(noise_key, x.shape, x.dtype)
+    return OverdampedState(x, force(params, x), noise, key)
+
+  def step(params, state, kT):
+    key, noise_key = jax.random.split(state.key)
+    noise = jax.random.normal(noise_key, state.position.shape, state.position.dtype)
+    h = jnp.asarray(mobility, state.position.dtype)[:, None]
+    kick = jnp.sqrt(2 * kT * h) * 0.5 * (state.noise + noise)
+    x = state.position + h * state.force + kick
+    return OverdampedState(x, force(params, x), noise, key)
+
+  def kinetic(state):
+    return jnp.full((), jnp.nan, state.position.dtype)
+
+  return Integrator(init, step, kinetic)
+
+
+def _check_mass(mass: np.ndarray) -> np.ndarray:
+  mass = np.asarray(mass)
+  if mass.ndim != 1 or not (mass > 0).all():
+    raise ValueError(f'mass: found {mass}, expected one positive number of amu for each bead')
+  return mass
+
+
+def _check_positive(name: str, value: float, unit: str) -> None:
+  if not (value > 0 and np.isfinite(value)):
+    raise ValueError(f'{name}: found {value} {unit}, expected a positive number')
+
+
+def _check_beads(x: Beads, mass: np.ndarray) -> None:
+  if len(x) != mass.size:
+    raise ValueError(f'x: found {len(x)} beads, expected {mass.size}: one mass per bead')

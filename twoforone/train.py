@@ -110,8 +110,43 @@ def init_train_state(params: Params, optimizer: optax.GradientTransformation) ->
   return TrainState(jnp.zeros((), jnp.int32), params, copy, optimizer.init(params))
 
 
+def make_gradient(loss: LossFn, *, num_microbatches: int = 1) -> Callable:
+  """gradient(params, key, batch) -> (mean loss, its gradient), in microbatches one after another.
+
+  Every example has its own key, so the number of microbatches changes the memory, not the result
+  (beyond rounding).
+
+  Raises:
+    ValueError: when the batch cannot be divided evenly (at the first call).
+  """
+
+  def mean_loss(params, keys, batch):
+    return jnp.mean(jax.vmap(loss, in_axes=(None, 0, 0))(params, keys, batch))
+
+  value_and_gradient = jax.value_and_grad(mean_loss)
+
+  def gradient(params, key, batch):
+    size = len(jax.tree.leaves(batch)[0])
+    if size % num_microbatches:
+      raise ValueError(f'num_microbatches: found {num_microbatches}, expected a divisor of the '
+                       f'batch size {size}')
+    keys = jax.random.split(key, size)
+    if num_microbatches == 1:
+      return value_and_gradient(params, keys, batch)
+    parts = jax.tree.map(lambda a: a.reshape(num_microbatches, -1, *a.shape[1:]), (keys, batch))
+    zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(
+      value_and_gradient, params, *jax.tree.map(lambda a: a[0], parts)))
+    total, _ = jax.lax.scan(
+      lambda total, part: (jax.tree.map(jnp.add, total, value_and_gradient(params, *part)), None),
+      zero, parts)
+    return jax.tree.map(lambda a: a / num_microbatches, total)
+
+  return gradient
+
+
 def make_train_step(
-  loss: LossFn, optimizer: optax.GradientTransformation, *, ema_decay: Callable
+  loss: LossFn, optimizer: optax.GradientTransformation, *, ema_decay: Callable,
+  num_microbatches: int = 1
 ) -> TrainStep:
   """train_step(state, key, batch) -> (state, metrics): mean loss over the batch, one update.
 
@@ -119,20 +154,18 @@ def make_train_step(
     loss: for one example.
     optimizer: any optax transformation.
     ema_decay: step -> decay of the parameter average at that step (1 keeps it).
+    num_microbatches: see `make_gradient`.
   """
-
-  def batch_loss(params, key, batch):
-    keys = jax.random.split(key, len(jax.tree.leaves(batch)[0]))
-    return jnp.mean(jax.vmap(loss, in_axes=(None, 0, 0))(params, keys, batch))
+  gradient_of = make_gradient(loss, num_microbatches=num_microbatches)
 
   def train_step(state, key, batch):
-    value, gradient = jax.value_and_grad(batch_loss)(state.params, key, batch)
+    value, gradient = gradient_of(state.params, key, batch)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     decay = ema_decay(state.step)
     ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, state.ema_params, params)
     return (TrainState(state.step + 1, params, ema, opt_state),
-            Metrics(value, optax.global_norm(gradient)))
+            Metrics(value, optax.tree.norm(gradient)))
 
   return train_step
 
@@ -163,9 +196,9 @@ def fit(
   data: Any,
   *,
   num_steps: int,
-  progress: Callable[[TrainState, Metrics], None],
+  progress: Callable[[TrainState, Metrics], bool | None],
 ) -> TrainState:
-  """Runs chunks until `num_steps` updates; `progress(state, metrics)` is called after each.
+  """Runs chunks until `num_steps` updates, or until `progress(state, metrics)` returns True.
 
   Args:
     chunk: from `make_train_chunk`.
@@ -173,7 +206,7 @@ def fit(
     key: of the whole run.
     data: pytree of arrays [F, ...].
     num_steps: total number of updates, a multiple of the chunk's.
-    progress: receives the state and the metrics of the chunk, [steps] each.
+    progress: receives the state and the metrics of each chunk, [steps]; True ends the training.
 
   Raises:
     TrainingDivergedError: when a loss is not finite; carries the last good state.
@@ -184,7 +217,8 @@ def fit(
     if not bool(jnp.isfinite(metrics.loss).all()):
       bad = int(jnp.argmin(jnp.isfinite(metrics.loss)))
       raise TrainingDivergedError(int(good.step) + bad, good)
-    progress(state, metrics)
+    if progress(state, metrics):
+      break
   return state
 
 

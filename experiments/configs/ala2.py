@@ -37,23 +37,34 @@ DEFAULT = {
     'weight_strength': 0.02, 'weight_floor': 0.05, 'weight_maximum': 5.0,
     'classification': 1.0,     # strength of the noise-level classification, 0 for none
     'pair_width': 0.5,         # of near pairs, in log sigma
+    'objective': 'noise',      # what the network's error is of: 'noise' or 'clean' (x_0)
+    'distance': 'squared',     # or 'absolute'
     'rotate': False,           # random rotations; an invariant network needs none
   },
   'train': {
     'num_steps': 10_000, 'batch_size': 1024, 'chunk': 250, 'validate_every': 1000,
+    'num_microbatches': 1,     # parts a batch is worked through in, to save memory
+    'patience': 0,             # validations without a new best after which to stop, 0 for never
+    'keep': 1,                 # newest checkpoints kept, 0 for all
     'optimizer': 'muon',       # 'muon' or 'adamw'
     'learning_rate': 2e-2, 'final_learning_rate': 1e-5, 'weight_decay': 1e-12,
     'max_norm': 10.0,          # of the global gradient, 0 for no clipping
     'ema': 'warmup', 'ema_decay': 0.999,
+    'milestone': {             # at each validation, into metrics.csv
+      'samples': 5000,         # JS(φ, ψ) of so many samples against validation frames, 0 for none
+      'levels': (),            # and of a part of simulation at each of these noise levels
+    },
   },
   'sample': {
-    'kind': 'dpm_solver',      # 'dpm_solver', 'ancestral' or 'ancestral_log_snr'
+    'kind': 'dpm_solver',      # 'dpm_solver', 'ancestral', 'ancestral_log_snr' or 'flow'
     'num_steps': 50, 'num_samples': 100_000, 'batch_size': 10_000,
     'stochastic_above': 0.05,  # dpm_solver: fresh noise above this sigma, the flow below
   },
   'simulate': {
     'level': 0,                # of the table; chosen by experiments.noise_level on validation data
     'exact_scaling': True,     # False evaluates at the unscaled x, as Arts et al. (2023)
+    'integrator': 'langevin',  # BAOAB, or 'overdamped'
+    'start': 'samples',        # i.i.d. samples, or 'data': training frames
     'replicas': 1000, 'parts': 10, 'frames_per_part': 20, 'burn_in_frames': 20, 'stride': 150,
     'dt': 0.002, 'friction': 1.0, 'temperature': 300.0,
     'mass': (12.0, 14.0, 12.0, 12.0, 14.0), 'longest_bond': 0.3,
@@ -68,7 +79,7 @@ VARIANTS = {
     'loss': {'levels': 'higher_until', 'low_noise_fraction': 0.0, 'weight_strength': 0.0,
              'classification': 0.0, 'rotate': True},
     'train': {'num_steps': 1_000_000, 'chunk': 1000, 'validate_every': 100_000,
-              'optimizer': 'adamw', 'learning_rate': 3e-4, 'max_norm': 0.0,
+              'patience': 10, 'optimizer': 'adamw', 'learning_rate': 3e-4, 'max_norm': 0.0,
               'ema': 'sparse', 'ema_decay': 0.995},
     'sample': {'kind': 'ancestral', 'num_steps': 1000, 'num_samples': 400_000, 'batch_size': 8192},
     'simulate': {'level': 8, 'exact_scaling': False, 'replicas': 100, 'parts': 40,
@@ -76,7 +87,8 @@ VARIANTS = {
   },
   'smoke': {
     'data': {'train_size': 20_000},
-    'train': {'num_steps': 400, 'chunk': 100, 'validate_every': 200},
+    'train': {'num_steps': 400, 'chunk': 100, 'validate_every': 200,
+              'milestone': {'samples': 500, 'levels': (0,)}},
     'sample': {'num_steps': 20, 'num_samples': 2000, 'batch_size': 1000},
     'simulate': {'replicas': 50, 'parts': 2, 'frames_per_part': 20, 'stride': 20,
                  'burn_in_frames': 10},

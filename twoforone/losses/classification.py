@@ -68,6 +68,7 @@ def make_denoising_classification_loss(
   draw_other: OtherLevelFn,
   weight: WeightFn = constant_weight,
   strength: float = 1.0,
+  distance: Callable = jnp.square,
   project: ProjectFn = centre,
 ) -> LossFn:
   """Denoising plus `strength` × classification on one noised example.
@@ -87,7 +88,7 @@ def make_denoising_classification_loss(
     energy_t, gradient = jax.value_and_grad(energy, argnums=1)(params['energy'], x_t, t)
     log_density_t = offset(params['offset'], t) - energy_t
     log_density_s = offset(params['offset'], s) - energy(params['energy'], x_t, s)
-    denoising = jnp.mean((noise - schedule.sigma(t) * gradient) ** 2)
+    denoising = jnp.mean(distance(noise - schedule.sigma(t) * gradient))
     return (weight(t) * denoising
             + strength * jax.nn.softplus(log_density_s - log_density_t))
 

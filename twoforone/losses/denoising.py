@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from twoforone.geometry import centre, random_rotation
 from twoforone.losses.noise_levels import constant_weight
@@ -43,6 +44,31 @@ def make_denoising_loss(
     return weight(t) * jnp.mean(distance(error))
 
   return loss
+
+
+def make_loss_by_sigma(
+  score: ScoreFn, schedule: Schedule, sigmas: np.ndarray, *, project: ProjectFn = centre
+) -> Callable:
+  """curve(params, key, x[B, n, 3]) -> [K]: the plain denoising loss at each sigma.
+
+  Each value is between 0 and about 1; where it stays at 1 the network has learned nothing.
+
+  Args:
+    score: of the whitened positions.
+    schedule: of the noise.
+    sigmas: where to look, [K].
+    project: of data and noise, as the energy's.
+  """
+  times = schedule.time(jnp.asarray(sigmas, jnp.float32))
+
+  def curve(params, key, x):
+    def at(t):
+      loss = make_denoising_loss(score, schedule, draw_level=lambda _: t, project=project)
+      keys = jax.random.split(key, len(x))
+      return jnp.mean(jax.vmap(loss, in_axes=(None, 0, 0))(params, keys, x))
+    return jax.lax.map(at, times)
+
+  return curve
 
 
 def with_random_rotation(loss: LossFn) -> LossFn:

@@ -111,6 +111,19 @@ def constant_weight(t):
   return jnp.ones_like(t)
 
 
+def clean_weight(schedule: Schedule, *, power: int = 2) -> WeightFn:
+  """(sigma/alpha)^power: turns the error of the noise into that of the clean structure x_0.
+
+  Source: Ho et al. (2020), eq. 9: x_0 = (x_t - sigma noise) / alpha. `power` is 2 for squared and 1
+  for absolute errors.
+  """
+
+  def weight(t):
+    return (schedule.sigma(t) / schedule.alpha(t)) ** power
+
+  return weight
+
+
 def low_noise_weight(
   schedule: Schedule, *, strength: float, sigma_floor: float, maximum: float
 ) -> WeightFn:

@@ -1,0 +1,85 @@
+"""What a training is good for while it runs: samples and short simulations at each validation.
+
+Everything is scored against validation frames, with the averaged parameters of the moment.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import models, uses
+from twoforone.evaluation import densities, structure
+from twoforone.losses.denoising import make_loss_by_sigma
+from twoforone.schedule import level_time
+from twoforone.simulate import init_replicas, make_bond_check, make_simulation
+from twoforone.system import System
+from twoforone.units import thermal_energy
+
+SIGMAS = (0.01, 0.03, 0.1, 0.3, 0.7)
+BINS = 20  # of each torsion: a few thousand frames fill 400 bins, not 3600
+
+
+def make_milestone(
+  config, model: models.Model, system: System, x_validation: np.ndarray
+) -> Callable[..., dict[str, float]]:
+  """milestone(params, key) -> name -> value; `params` are the energy's.
+
+  `loss sigma=...` is the plain denoising loss there. With `train.milestone.samples` > 0, `js iid`
+  is the JS(φ, ψ) of that many samples; `js level k` and `lost level k` are of a short simulation
+  for each of `train.milestone.levels`, started from the samples.
+
+  Args:
+    x_validation: frames [F, n, 3] in nm.
+  """
+  settings = config.train.milestone
+  frames = jnp.asarray(x_validation[:20 * config.train.batch_size] / model.scale)
+  curve = jax.jit(make_loss_by_sigma(model.score, model.schedule, np.array(SIGMAS)))
+  draw = jax.jit(uses.make_sampler(config, model), static_argnums=2)
+  expected = torsions(x_validation)
+  simulations = {level: make_simulate(config, model, system, level) for level in settings.levels}
+
+  def milestone(params, key):
+    values = {f'loss sigma={sigma:g}': float(value) for sigma, value in
+              zip(SIGMAS, curve(params, key, frames), strict=True)}
+    if not settings.samples:
+      return values
+    x = draw(params, key, (settings.samples, len(system.beads), 3)) * model.scale
+    values['js iid'] = js(torsions(x), expected)
+    for level, simulate in simulations.items():
+      state, frames_made = simulate(params, key, x[:config.simulate.replicas])
+      lost = np.asarray(state.lost_frame) >= 0
+      values[f'lost level {level}'] = float(lost.sum())
+      values[f'js level {level}'] = (
+        float('nan') if lost.all() else js(torsions(frames_made[:, ~lost]), expected))
+    return values
+
+  return milestone
+
+
+def make_simulate(config, model: models.Model, system: System, level: int) -> Callable:
+  """simulate(params, key, x[R, n, 3]) -> (state, frames), one part long, at a noise level."""
+  settings = config.simulate
+  level_time(model.schedule, level)
+  integrator = uses.make_integrator(config, model, system, level)
+  run = make_simulation(integrator, num_frames=settings.frames_per_part, stride=settings.stride,
+                        check=make_bond_check(system.bonds, settings.longest_bond))
+
+  def simulate(params, key, x):
+    kT = jnp.full(len(x), thermal_energy(settings.temperature))
+    state, frames, _ = run(params, init_replicas(integrator, params, key, x, kT), kT)
+    return state, frames
+
+  return simulate
+
+
+def torsions(x) -> np.ndarray:
+  """(φ, ψ) of positions [..., n, 3]."""
+  return structure.internal_coordinates(np.asarray(x)).dihedrals[..., :2]
+
+
+def js(found: np.ndarray, expected: np.ndarray) -> float:
+  """JS of two sets of (φ, ψ)."""
+  return densities.js_divergence(densities.torsion_histogram(found, BINS),
+                                 densities.torsion_histogram(expected, BINS))
