@@ -65,7 +65,8 @@ def compare_forms(config: ConfigDict, kind: str, name: str, gemm: measure.Loop) 
   batch = min(wanted, max(1, config.max_pairs // size['beads'] ** 2))
   models = {form: loops.make_transformer(size, literal=form == 'literal')
             for form in ('factorised', 'literal')}
-  return compare(config, kind, name, models, batch, steps, gemm)
+  return compare(config, kind, name, models, batch, steps, gemm,
+                 rivals=make_rivals(config, kind, size, batch, steps))
 
 
 def compare_networks(config: ConfigDict, replicas: int, gemm: measure.Loop) -> list[dict]:
@@ -76,28 +77,41 @@ def compare_networks(config: ConfigDict, replicas: int, gemm: measure.Loop) -> l
   if replicas <= config.literal_replicas:
     models['literal'] = loops.make_transformer(size, literal=True)
   steps = min(config.most_steps, max(2, config.replica_steps // replicas))
-  return compare(config, 'simulate', ALANINE, models, replicas, steps, gemm)
+  rivals = ({} if replicas > config.literal_replicas
+            else make_rivals(config, 'simulate', size, replicas, min(steps, 20)))
+  return compare(config, 'simulate', ALANINE, models, replicas, steps, gemm, rivals=rivals)
+
+
+def make_rivals(config, kind: str, size: dict, batch: int, steps: int) -> dict[str, measure.Loop]:
+  """The literal network in PyTorch, where `config.pytorch` asks for it."""
+  if not config.pytorch or kind == 'force':
+    return {}
+  from experiments import literal_torch  # torch is no dependency of the package
+  make = {'train': literal_torch.training_loop, 'simulate': literal_torch.simulation_loop}[kind]
+  return {'pytorch': make(size, batch, steps=steps)}
 
 
 def compare(config, kind: str, name: str, models: dict, batch: int, steps: int,
-            gemm: measure.Loop) -> list[dict]:
+            gemm: measure.Loop, rivals: dict[str, measure.Loop] | None = None) -> list[dict]:
   """One row for each model, all timed in turn, with matrix products in every round."""
   make = {'train': loops.training_loop, 'force': loops.force_loop,
           'simulate': loops.simulation_loop}[kind]
   compiled = {form: make(model, batch, steps=steps) for form, model in models.items()}
+  compiled |= rivals or {}
   seconds = measure.time_in_turn(compiled | {'gemm': gemm}, repeats=config.repeats)
   rows = []
   for form, loop in compiled.items():
     row = {'kind': kind, 'size': name, 'beads': PUBLISHED_SIZES[name]['beads'], 'form': form}
     row |= measure.make_row(loop, seconds[form])
-    share = measure.median_ratio(seconds['gemm'], seconds[form])
-    row['gemm_fraction'] = share * loop.flops / gemm.flops
-    if 'literal' in seconds:
-      row['ratio'] = measure.median_ratio(seconds['literal'], seconds[form])
+    if loop.flops is not None:
+      share = measure.median_ratio(seconds['gemm'], seconds[form])
+      row['gemm_fraction'] = share * loop.flops / gemm.flops
+    for rival in ('literal', 'pytorch'):
+      if rival in seconds:
+        row[f'{rival}_ratio'] = measure.median_ratio(seconds[rival], seconds[form])
     rows.append(row)
     print(f'{kind:8s} {name:18s} {form:10s} batch {batch:6d} {1e3 * row["seconds"]:10.2f} ms/step, '
-          f'{row["gemm_fraction"]:.2f} of GEMM, compiled in {row["compile_seconds"]:.1f} s',
-          flush=True)
+          f'{row.get("gemm_fraction", float("nan")):.2f} of GEMM', flush=True)
   return rows
 
 

@@ -5,7 +5,8 @@ import pathlib
 COLUMNS = (
   ('beads', 'beads', '{:d}'), ('form', 'network', '{}'), ('batch', 'batch', '{:d}'),
   ('milliseconds', 'ms/step', '{:.3g}'), ('configurations_per_second', 'batch·steps/s', '{:.3g}'),
-  ('ratio', 'literal / this', '{:.3g}×'), ('gflop', 'GFLOP/step', '{:.3g}'),
+  ('literal_ratio', 'literal / this', '{:.3g}×'), ('pytorch_ratio', 'PyTorch / this', '{:.3g}×'),
+  ('gflop', 'GFLOP/step', '{:.3g}'),
   ('gemm_fraction', 'of GEMM rate', '{:.2f}'), ('memory_mib', 'MiB', '{:.0f}'),
   ('compile_seconds', 'compile s', '{:.1f}'))
 
@@ -22,8 +23,9 @@ def write_markdown(path: pathlib.Path, table: dict) -> None:
     f'Square float32 matrix products: {machine["gemm_rate"] / 1e9:.0f} GFLOP/s. '
     f'Peak memory of the process: {machine["peak_memory_mib"]:.0f} MiB.', '',
     'Medians; networks of one size and batch were timed in turn. Literal is the same network with '
-    'its N × N × 512 edge tensors. FLOP are those XLA counts in each compiled program; the GEMM '
-    'rate that they are compared with was timed in the same rounds.', '']
+    'its N × N × 512 edge tensors in JAX, pytorch the same in PyTorch with a Python loop over '
+    'steps. FLOP are those XLA counts in each compiled program; the GEMM rate that they are '
+    'compared with was timed in the same rounds.', '']
   for kind, title in TITLES.items():
     lines += [f'## {title}', '', *format_rows(r for r in table['rows'] if r['kind'] == kind), '']
   lines += ['## Import in a fresh process', '',

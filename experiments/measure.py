@@ -23,15 +23,17 @@ class Loop(NamedTuple):
   Attributes:
     advance: runs it once and waits for the result.
     steps: number of steps in one call; batch: configurations in each step.
-    flops: floating-point operations of one step, counted by XLA in the compiled program.
-    memory: bytes of arguments, results and temporaries; compile_seconds: tracing included.
+    flops: floating-point operations of one step, counted by XLA in the compiled program; None
+      where nothing counts them.
+    memory: bytes of arguments, results and temporaries, or None.
+    compile_seconds: tracing included.
   """
 
   advance: Callable[[], None]
   steps: int
   batch: int
-  flops: float
-  memory: int
+  flops: float | None
+  memory: int | None
   compile_seconds: float
 
 
@@ -76,11 +78,13 @@ def time_in_turn(loops: dict[str, Loop], *, repeats: int) -> dict[str, list[floa
 def make_row(loop: Loop, seconds: list[float]) -> dict:
   """The numbers of one loop: medians, with the range of the rounds beside them."""
   median = statistics.median(seconds)
-  return {
+  row = {
     'batch': loop.batch, 'steps': loop.steps, 'seconds': median,
     'seconds_least': min(seconds), 'seconds_most': max(seconds),
-    'configurations_per_second': loop.batch / median, 'gflop': loop.flops / 1e9,
-    'memory_mib': loop.memory / 2**20, 'compile_seconds': loop.compile_seconds}
+    'configurations_per_second': loop.batch / median, 'compile_seconds': loop.compile_seconds}
+  if loop.flops is not None:
+    row |= {'gflop': loop.flops / 1e9, 'memory_mib': loop.memory / 2**20}
+  return row
 
 
 def median_ratio(slow: list[float], fast: list[float]) -> float:

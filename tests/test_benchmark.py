@@ -1,11 +1,15 @@
+"""The benchmark's clockwork, and that its rivals are the network they claim to be."""
+
 import json
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from experiments import benchmark, measure
 from experiments.configs.benchmark import get_config
+from twoforone.networks.graph_transformer import GraphTransformer
 
 
 def test_gemm_counts_its_work():
@@ -51,3 +55,35 @@ def test_smoke_writes_its_tables(tmp_path):
                    ('simulate', 'factorised')}
   assert all(row['seconds'] > 0 and row['gflop'] > 0 for row in table['rows'])
   assert '| 5 | invariant |' in (tmp_path / 'benchmark.md').read_text()
+
+
+def test_the_rival_in_pytorch_is_the_same_network():
+  torch = pytest.importorskip('torch', reason='torch is no dependency; the benchmark can use it')
+  from experiments import literal_torch
+  beads, width = 4, 16
+  ours = GraphTransformer(beads, width, 2)
+  x, t, species = jax.random.normal(jax.random.key(0), (beads, 3)), jnp.float32(0.3), jnp.arange(4)
+  params = ours.init(jax.random.key(1), x, t, species)
+  theirs = literal_torch.LiteralTransformer(beads, width, 2)
+
+  def copy(linear, params):
+    linear.weight.data = torch.tensor(np.asarray(params['kernel']).T)
+    if 'bias' in params:
+      linear.bias.data = torch.tensor(np.asarray(params['bias']))
+
+  tree = params['params']
+  for name in ('node_embedding', 'edge_embedding', 'decoder'):
+    copy(getattr(theirs, name), tree[name])
+  for k, block in enumerate(theirs.blocks):
+    layer = tree[f'block_{k}']
+    for name in ('query', 'key', 'value', 'edge', 'out'):
+      copy(getattr(block.attention, name), layer['attention'][name])
+    copy(block.feed_forward[0], layer['feed_forward']['hidden'])
+    copy(block.feed_forward[2], layer['feed_forward']['out'])
+    for k, name in enumerate(('attention_gate', 'feed_forward_gate')):
+      block.gates[k].linear.weight.data = torch.tensor(
+        np.asarray(layer[name]['kernel']).reshape(1, -1))
+  noise = jax.grad(lambda x: ours.apply(params, x - x.mean(0), t, species))(x)
+  found = theirs(torch.tensor(np.asarray(x))[None], torch.tensor([0.3]), training=False)[0]
+  # Float32 through two layers; the noise is of order 0.1 to 1.
+  np.testing.assert_allclose(found.detach() - found.detach().mean(0), noise, atol=1e-5)

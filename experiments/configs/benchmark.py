@@ -29,6 +29,7 @@ def get_config(variant: str = 'default') -> ConfigDict:
     'kinds': ('train', 'force', 'simulate'),
     'sizes': SIZES,
     'max_pairs': 16_384,        # bounds the batch
+    'pytorch': False,           # the literal form in PyTorch too (needs torch)
     'train_steps': 2,           # in one timed call
     'size_replicas': 100,       # simulated, if max_pairs allows
     'simulation_steps': 5,      # in one timed call
