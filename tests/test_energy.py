@@ -90,3 +90,11 @@ def test_score_of_a_gaussian():
   np.testing.assert_allclose(
     energy.make_score(systems.make_gaussian_energy(SCHEDULE, 0.7))(None, x, t),
     systems.make_gaussian_score(SCHEDULE, 0.7)(None, x, t), rtol=1e-5, atol=1e-6)
+
+
+def test_energies_and_scores_add_up():
+  params, x, t = start()
+  prior = systems.make_gaussian_energy(SCHEDULE, 0.7)
+  both = energy.make_score(energy.add_energies(ENERGY, prior))
+  expected = SCORE(params, x, t) + systems.make_gaussian_score(SCHEDULE, 0.7)(None, x, t)
+  np.testing.assert_allclose(jax.jit(both)(params, x, t), expected, rtol=1e-4, atol=1e-5)  # float32

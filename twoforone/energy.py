@@ -60,3 +60,15 @@ def make_noise(score: ScoreFn, schedule: Schedule) -> ScoreFn:
     return -schedule.sigma(t) * score(params, x, t)
 
   return noise
+
+
+def add_energies(*energies: EnergyFn) -> EnergyFn:
+  """energy(params, x, t) = Σ_k energies_k(params, x, t), e.g. a network's and a prior's.
+
+  All see the same parameters; a prior ignores them. The network learns the remainder.
+  """
+
+  def energy(params, x, t):
+    return sum(term(params, x, t) for term in energies)
+
+  return energy

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from twoforone.geometry import centre
+from twoforone.losses.denoising import LabelFn, noise_label
 from twoforone.losses.noise_levels import constant_weight
 from twoforone.schedule import Schedule, perturb
 from twoforone.types import EnergyFn, LossFn, NoiseLevelFn, ProjectFn, Scalar, WeightFn
@@ -69,15 +70,17 @@ def make_denoising_classification_loss(
   weight: WeightFn = constant_weight,
   strength: float = 1.0,
   distance: Callable = jnp.square,
+  label: LabelFn = noise_label,
   project: ProjectFn = centre,
 ) -> LossFn:
   """Denoising plus `strength` × classification on one noised example.
 
   Energy and score at (x_t, t) come from one value-and-gradient; the classification costs one more
-  energy. `params` is {'energy': ..., 'offset': ...}.
+  energy. `params` is {'energy': ..., 'offset': ...}; `label` is that of `make_denoising_loss`.
   """
 
-  def loss(params, key, x):
+  def loss(params, key, example):
+    x = jax.tree.leaves(example)[0]
     key_level, key_other, key_swap, key_noise = jax.random.split(key, 4)
     t = draw_level(key_level)
     s = draw_other(key_other, t)
@@ -88,7 +91,8 @@ def make_denoising_classification_loss(
     energy_t, gradient = jax.value_and_grad(energy, argnums=1)(params['energy'], x_t, t)
     log_density_t = offset(params['offset'], t) - energy_t
     log_density_s = offset(params['offset'], s) - energy(params['energy'], x_t, s)
-    denoising = jnp.mean(distance(noise - schedule.sigma(t) * gradient))
+    error = label(example, noise, x_t, t) - schedule.sigma(t) * gradient
+    denoising = jnp.mean(distance(error))
     return (weight(t) * denoising
             + strength * jax.nn.softplus(log_density_s - log_density_t))
 

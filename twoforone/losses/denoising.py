@@ -1,6 +1,7 @@
 """The denoising loss and what wraps any loss: augmentation and weighted sums."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,15 @@ import numpy as np
 from twoforone.geometry import centre, random_rotation
 from twoforone.losses.noise_levels import constant_weight
 from twoforone.schedule import Schedule, perturb
-from twoforone.types import LossFn, NoiseLevelFn, ProjectFn, ScoreFn, WeightFn
+from twoforone.types import Beads, LossFn, NoiseLevelFn, ProjectFn, Scalar, ScoreFn, WeightFn
+
+LabelFn = Callable[[Any, Beads, Beads, Scalar], Beads]
+"""`label(example, noise, x_t, t) -> [n,3]`: its mean given x_t is -sigma score(x_t, t)."""
+
+
+def noise_label(example: Any, noise: Beads, x_t: Beads, t: Scalar) -> Beads:
+  """The noise itself: plain denoising."""
+  return noise
 
 
 def make_denoising_loss(
@@ -19,6 +28,7 @@ def make_denoising_loss(
   draw_level: NoiseLevelFn,
   weight: WeightFn = constant_weight,
   distance: Callable = jnp.square,
+  label: LabelFn = noise_label,
   project: ProjectFn = centre,
 ) -> LossFn:
   """w(t) mean |sigma score(x_t, t) + noise|²: noise prediction (Ho et al. 2020, eq. 14).
@@ -32,15 +42,17 @@ def make_denoising_loss(
     draw_level: draws t for an example.
     weight: multiplies the loss at t.
     distance: of one coordinate's error, `jnp.square` (L2) or `jnp.abs` (L1).
+    label: what is predicted; one that uses more than x takes examples (x, ...).
     project: of data and noise, as the energy's.
   """
 
-  def loss(params, key, x):
+  def loss(params, key, example):
+    x = jax.tree.leaves(example)[0]
     key_level, key_noise = jax.random.split(key)
     t = draw_level(key_level)
     noise = project(jax.random.normal(key_noise, x.shape, x.dtype))
     x_t = perturb(schedule, project(x), noise, t)
-    error = schedule.sigma(t) * score(params, x_t, t) + noise
+    error = schedule.sigma(t) * score(params, x_t, t) + label(example, noise, x_t, t)
     return weight(t) * jnp.mean(distance(error))
 
   return loss
