@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from tests.systems import harmonic_force
-from twoforone.langevin import make_langevin, make_overdamped
+from twoforone.langevin import (
+  automatic_time_step,
+  diffusion_time_step,
+  make_langevin,
+  make_overdamped,
+)
 
 KT, MASS, FRICTION, STIFFNESS = 3.7, np.array([2.5, 9.0, 30.0]), 4.0, jnp.float32(800.0)
 
@@ -131,3 +136,27 @@ def test_overdamped_free_diffusion():
 def test_overdamped_needs_friction():
   with pytest.raises(ValueError, match='friction: found 0'):
     make_overdamped(harmonic_force, mass=MASS, dt=0.01, friction=0.0)
+
+
+def test_automatic_step_is_a_fraction_of_the_stability_limit():
+  """In a well of stiffness k the lightest bead has ω² = k/m; the limit is ω dt = 2."""
+  x = jax.random.normal(jax.random.key(0), (4, 3, 3))
+  dt = automatic_time_step(harmonic_force, STIFFNESS, x, mass=MASS, fraction=0.5)
+  assert dt == pytest.approx(1 / np.sqrt(float(STIFFNESS) / MASS.min()), rel=1e-5)  # float32
+
+  def furthest(dt):
+    integrator = make_langevin(harmonic_force, mass=MASS, dt=dt, friction=0.0)
+    state = integrator.init(STIFFNESS, jax.random.key(0), x[0], KT)
+    step = jax.jit(lambda s: jax.lax.fori_loop(
+      0, 1000, lambda _, s: integrator.step(STIFFNESS, s, KT), s))
+    return float(jnp.nan_to_num(jnp.abs(step(state).position).max(), nan=jnp.inf))
+
+  assert furthest(2 * 0.98 * dt) < 100 < furthest(2 * 1.02 * dt)
+  with pytest.raises(ValueError, match='x: found a largest stiffness of -'):
+    automatic_time_step(harmonic_force, -STIFFNESS, x, mass=MASS)
+
+
+def test_diffusion_step_of_the_published_alanine():
+  # Level 8 of the cosine table, scale 0.0945 nm, 12.8 amu, 300 K, friction 1/ps.
+  dt = diffusion_time_step(sigma=0.02337, scale=0.09449, kT=2.4943, mass=12.8, friction=1.0)
+  assert dt == pytest.approx(2.5e-5, rel=0.01)

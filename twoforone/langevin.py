@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax_md import simulate, space
+from jaxtyping import Array, Float
 
 from twoforone.types import Beads, ForceFn, Params, PRNGKey, Scalar
 
@@ -163,6 +164,49 @@ def make_overdamped(
     return jnp.full((), jnp.nan, state.position.dtype)
 
   return Integrator(init, step, kinetic)
+
+
+def automatic_time_step(
+  force: ForceFn, params: Params, x: Float[Array, 'frames beads dim'], *, mass: np.ndarray,
+  fraction: float = 0.25,
+) -> float:
+  """dt = fraction · 2 / ω_max [ps], ω²_max the largest eigenvalue of -M^-1/2 (∂F/∂x) M^-1/2.
+
+  Taken over the given frames; the step is stable below ω dt = 2 in a harmonic well. A quarter
+  leaves <p²> 6 % low in the stiffest mode and positions exact (see `make_langevin`).
+
+  Args:
+    force: of the configuration [kJ/mol/nm].
+    params: of the force.
+    x: some typical frames [nm].
+    mass: of each bead, [n] [amu].
+    fraction: of the largest stable step.
+
+  Raises:
+    ValueError: for a mass or fraction that is not positive, or where no frame is in a well.
+  """
+  mass = _check_mass(mass)
+  _check_positive('fraction', fraction, '')
+  jacobian = jax.lax.map(jax.jit(jax.jacfwd(lambda x: force(params, x))), x)
+  root = np.repeat(np.sqrt(mass), x.shape[-1])
+  stiffness = -np.asarray(jacobian, np.float64).reshape(-1, root.size, root.size)
+  stiffness /= root[:, None] * root
+  largest = np.linalg.eigvalsh((stiffness + stiffness.swapaxes(1, 2)) / 2).max()
+  if not largest > 0:
+    raise ValueError(f'x: found a largest stiffness of {largest:g} 1/ps², expected frames near a '
+                     'minimum')
+  return float(2 * fraction / np.sqrt(largest))
+
+
+def diffusion_time_step(
+  *, sigma: float, scale: float, kT: float, mass: float, friction: float
+) -> float:
+  """dt = sigma² scale² mass friction / kT [ps]: Brownian displacement matches the diffusion noise.
+
+  The automatic step of Arts et al. (2023, their sampling script without dt), with the mass of the
+  first bead; 2.5e-5 ps for their alanine dipeptide, a hundredth of the step they then used.
+  """
+  return sigma**2 * scale**2 * mass * friction / kT
 
 
 def _check_mass(mass: np.ndarray) -> np.ndarray:
