@@ -141,8 +141,7 @@ def _make_gaussian(prior: Prior):
 
 def _make_stiff(prior: Prior):
   """Shells in place of what the Gaussian says of the pairs, and the coupling of stiff pairs."""
-  i, j = prior.pairs.T
-  K = prior.bead_covariance
+  (i, j), K = prior.pairs.T, prior.bead_covariance
   spread = jnp.asarray(K[i, i] + K[j, j] - 2 * K[i, j])
   variance, (modes, mode_variance) = jnp.asarray(np.diag(prior.covariance)), _modes(prior)
 
