@@ -18,6 +18,7 @@ from experiments import (
   dynamics,
   milestones,
   models,
+  objectives,
   report,
   report_ala2,
   training,
@@ -92,9 +93,12 @@ def get_model(config, split: dataset.Split, system, folder: pathlib.Path):
   scale = dataset.data_scale(split.train.x)
   model = models.fit_model(config, system, split.train.x, scale)
   card = models.model_card(config, model, system, thermal_energy(system.temperature))
-  milestone = milestones.make_milestone(config, model, system, split.validation.x)
+  examples, validation = (objectives.make_examples(config, data, scale)
+                          for data in (split.train, split.validation))
+  label = objectives.make_label(config, model, examples, system)
   params = training.train_model(
-    config, model, split.train.x / scale, split.validation.x / scale, folder, card, milestone)
+    config, model, objectives.make_phases(config, model, label), examples, validation, folder,
+    card, milestones.make_milestone(config, model, system, split.validation.x))
   return model, params
 
 
@@ -124,6 +128,8 @@ def choose_start(config, split: dataset.Split, samples: np.ndarray) -> np.ndarra
 def simulate(config, model: models.Model, params, system, start: np.ndarray, folder: pathlib.Path):
   """Frames [F, R, n, 3] in nm after the burn-in, their info, and the replicas lost."""
   settings = config.simulate
+  if not settings.dt:
+    settings.dt = uses.automatic_dt(config, model, system, params, start)
   integrator = uses.make_integrator(config, model, system, settings.level)
   lost = dynamics.simulate_to_disk(
     integrator, params, jax.random.fold_in(jax.random.key(config.seed), 2),

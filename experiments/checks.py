@@ -73,7 +73,7 @@ def check_direct_score(config, system, x: np.ndarray) -> dict:
   """A direct score at its initial parameters: its curl must not vanish."""
   config = config.copy_and_resolve_references()
   config.network.kind = 'direct_transformer'
-  model = models.make_model(config, system, 1.0, None)
+  model = models.make_model(config, system, 1.0, models.Statistics())
   params = model.init(jax.random.key(config.seed))['energy']
   t = jnp.asarray(schedule.level_time(model.schedule, config.level), jnp.float64)
   found = jax.jit(jax.vmap(lambda x: checks.curl(model.score, params, x, t)))(

@@ -10,9 +10,11 @@ import numpy as np
 from twoforone import checkpoint, energy, schedule
 from twoforone.losses import classification
 from twoforone.networks import edges
+from twoforone.networks.equivariant import EquivariantEnergy, PairStatistics, fit_pair_statistics
 from twoforone.networks.graph_transformer import GraphTransformer
 from twoforone.networks.invariant import InvariantEnergy, Invariants, fit_invariants
 from twoforone.networks.noise_features import make_noise_features, scalar_time
+from twoforone.prior import Prior, fit_prior, make_prior
 from twoforone.schedule import Schedule
 from twoforone.system import System
 from twoforone.types import EnergyFn, ScoreFn
@@ -21,7 +23,16 @@ SCHEDULES = {'cosine': schedule.cosine_schedule, 'linear': schedule.linear_sched
              'vp': schedule.vp_schedule}
 EDGES = {'differences': edges.differences, 'squared_distances': edges.squared_distances,
          'both': edges.differences_and_distances, 'none': edges.constant}
+RECORDS = {'invariants': Invariants, 'pairs': PairStatistics, 'prior': Prior}
 NOISE_WIDTHS = (0.01, 0.03, 0.1, 0.3, 1.0)
+
+
+class Statistics(NamedTuple):
+  """What was read off the whitened training frames; None where the model does not use it."""
+
+  invariants: Invariants | None = None
+  pairs: PairStatistics | None = None
+  prior: Prior | None = None
 
 
 class Model(NamedTuple):
@@ -33,7 +44,7 @@ class Model(NamedTuple):
     score: of whitened positions; its parameters are `params['energy']`.
     init: key -> params, {'energy': ..., 'offset': ...}.
     scale: length that whitens the data [nm].
-    invariants: statistics of the invariant network, or None.
+    statistics: of the training frames, that network and prior need.
   """
 
   schedule: Schedule
@@ -41,30 +52,33 @@ class Model(NamedTuple):
   score: ScoreFn
   init: Callable[..., Any]
   scale: float
-  invariants: Invariants | None
+  statistics: Statistics
 
 
-def make_model(config, system: System, scale: float, invariants: Invariants | None) -> Model:
+def make_model(config, system: System, scale: float, statistics: Statistics) -> Model:
   """The functions that `config.network` and `config.schedule` name.
 
   Raises:
     ValueError: for a name that is not known.
   """
   noise = make_schedule(config.schedule)
-  network = make_network(config.network, noise, len(system.beads), invariants)
+  network = make_network(config.network, noise, len(system.beads), statistics)
   species = jnp.asarray(system.species)
-  direct = config.network.kind == 'direct_transformer'
-  reduced = None if direct else energy.make_energy(network.apply, noise, species)
-  score = (energy.make_direct_score(network.apply, noise, species) if direct
-           else energy.make_score(reduced))
+  if config.network.kind == 'direct_transformer':
+    reduced = None
+    score = energy.make_direct_score(network.apply, noise, species)
+  else:
+    reduced = make_energy(config.network, network, noise, species, statistics)
+    score = energy.make_score(reduced)
   init_offset, _ = classification.make_offset(noise)
 
   def init(key):
     x = jax.random.normal(key, (len(system.beads), 3))
     params = {'energy': network.init(key, x, jnp.float32(0.5), species)}
-    return params | ({'offset': init_offset()} if config.loss.classification else {})
+    learned = config.loss.classification or config.loss.fokker_planck
+    return params | ({'offset': init_offset()} if learned else {})
 
-  return Model(noise, reduced, score, init, scale, invariants)
+  return Model(noise, reduced, score, init, scale, statistics)
 
 
 def make_schedule(config) -> Schedule:
@@ -72,18 +86,38 @@ def make_schedule(config) -> Schedule:
   return pick('schedule.kind', config.kind, SCHEDULES)(num_steps=config.num_steps)
 
 
-def make_network(config, noise: Schedule, num_beads: int, invariants: Invariants | None):
+def make_network(config, noise: Schedule, num_beads: int, statistics: Statistics):
   """The flax module of a network config."""
+  base = not config.prior
   if config.kind == 'invariant':
-    return InvariantEnergy(noise, invariants, tuple(config.widths), NOISE_WIDTHS)
+    return InvariantEnergy(
+      noise, statistics.invariants, tuple(config.widths), NOISE_WIDTHS, base=base)
+  if config.kind == 'equivariant':
+    return EquivariantEnergy(
+      noise, statistics.pairs, config.width, config.vectors, config.num_layers,
+      cutoff=config.cutoff or None, noise_widths=NOISE_WIDTHS, base=base)
   if config.kind not in ('transformer', 'direct_transformer'):
     raise ValueError(f'network.kind: found {config.kind!r}, expected one of '
-                     "['direct_transformer', 'invariant', 'transformer']")
+                     "['direct_transformer', 'equivariant', 'invariant', 'transformer']")
   features = make_noise_features(noise, NOISE_WIDTHS) if config.smooth_time else scalar_time
   return GraphTransformer(
     num_beads, config.width, config.num_layers, config.heads, config.head_dim,
     edges=pick('network.edges', config.edges, EDGES), absolute=config.absolute,
-    time_features=features, direct=config.kind == 'direct_transformer')
+    time_features=features, direct=config.kind == 'direct_transformer', zero_output=config.prior)
+
+
+def make_energy(config, network, noise: Schedule, species, statistics: Statistics) -> EnergyFn:
+  """The network's energy; with `config.prior` the network learns what the prior lacks."""
+  if not config.prior:
+    return energy.make_energy(network.apply, noise, species)
+
+  def residual(params, x, t, species):
+    # The others have this factor already: what is left over is of order one in kT.
+    factor = noise.sigma(t) if config.kind == 'transformer' else 1.0
+    return factor * network.apply(params, x, t, species)
+
+  return energy.add_energies(
+    energy.make_energy(residual, noise, species), make_prior(statistics.prior, noise))
 
 
 def model_card(config, model: Model, system: System, kT: float) -> dict:
@@ -93,7 +127,8 @@ def model_card(config, model: Model, system: System, kT: float) -> dict:
     'system': checkpoint.system_card(system), 'schedule': config.schedule.to_dict(),
     'level': level, 't': schedule.level_time(model.schedule, level), 'kT': kT,
     'scale': model.scale, 'config': config.to_dict(),
-    'invariants': None if model.invariants is None else model.invariants._asdict()}
+    'statistics': {name: None if found is None else found._asdict()
+                   for name, found in model.statistics._asdict().items()}}
 
 
 def model_from_card(card: dict, config, system: System) -> Model:
@@ -106,15 +141,20 @@ def model_from_card(card: dict, config, system: System) -> Model:
   with config.unlocked():
     for part in ('network', 'schedule', 'loss'):
       config[part].update(card['config'][part])
-  known = card['invariants']
-  invariants = known and Invariants(**{name: np.asarray(known[name]) for name in known})
-  return make_model(config, system, card['scale'], invariants)
+  statistics = Statistics(**{
+    name: found and RECORDS[name](**{field: np.asarray(value) for field, value in found.items()})
+    for name, found in card['statistics'].items()})
+  return make_model(config, system, card['scale'], statistics)
 
 
 def fit_model(config, system: System, x: np.ndarray, scale: float) -> Model:
   """A model whose statistics come from the training frames x [F, n, 3] in nm."""
-  invariants = fit_invariants(x / scale) if config.network.kind == 'invariant' else None
-  return make_model(config, system, scale, invariants)
+  x, kind = x / scale, config.network.kind
+  statistics = Statistics(
+    invariants=fit_invariants(x) if kind == 'invariant' else None,
+    pairs=fit_pair_statistics(x, system.species) if kind == 'equivariant' else None,
+    prior=fit_prior(x, system.bonds) if config.network.prior else None)
+  return make_model(config, system, scale, statistics)
 
 
 def pick(field: str, name: str, choices: dict):

@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
@@ -24,10 +23,10 @@ EMAS = {'warmup': train.warmup_ema, 'sparse': train.sparse_ema}
 
 
 def train_model(
-  config, model: models.Model, x: np.ndarray, x_validation: np.ndarray, folder: pathlib.Path,
-  card: dict, milestone: Callable[..., dict[str, float]]
+  config, model: models.Model, phases: list[objectives.Phase], examples, validation,
+  folder: pathlib.Path, card: dict, milestone: Callable[..., dict[str, float]]
 ):
-  """Trains on whitened frames x [F, n, 3]; returns the averaged parameters of the best validation.
+  """Trains on examples (arrays [F, ...]); returns the averaged parameters of the best validation.
 
   A folder with a checkpoint is taken up where it stopped.
 
@@ -37,24 +36,19 @@ def train_model(
   settings, keep = config.train, config.train.keep or None
   key_init, key_fit, key_validation = jax.random.split(jax.random.key(config.seed), 3)
   optimizer = make_optimizer(settings)
-  loss = objectives.make_loss(config, model)
-  chunk = train.make_train_chunk(
-    train.make_train_step(
-      loss, optimizer, num_microbatches=settings.num_microbatches,
-      ema_decay=models.pick('train.ema', settings.ema, EMAS)(settings.ema_decay)),
-    batch_size=settings.batch_size, num_steps=settings.chunk)
-  validate = train.make_validation(loss, batch_size=settings.batch_size, num_batches=20)
+  chunk = make_chunk(settings, phases, optimizer)
+  validate = train.make_validation(phases[-1].loss, batch_size=settings.batch_size, num_batches=20)
   state = train.init_train_state(model.init(key_init), optimizer)
   if checkpoint.latest_step(folder / 'last') is not None:
     state = checkpoint.restore(folder / 'last', state)
   log = Log(folder, settings, int(state.step))
-  frames_validation = jnp.asarray(x_validation)
+  examples, validation = jax.tree.map(jnp.asarray, (examples, validation))
 
   def progress(state, metrics):
     step, found = int(state.step), {}
     if step % settings.validate_every == 0 or step == settings.num_steps:
       found['validation_loss'] = float(
-        validate(state.ema_params, key_validation, frames_validation))
+        validate(state.ema_params, key_validation, validation))
       found |= milestone(state.ema_params['energy'], key_validation)
       checkpoint.save(folder / 'last', step, state, keep=keep)
       if found['validation_loss'] <= log.best():
@@ -65,7 +59,7 @@ def train_model(
 
   try:
     if not log.out_of_patience():
-      train.fit(chunk, state, key_fit, jnp.asarray(x), num_steps=settings.num_steps,
+      train.fit(chunk, state, key_fit, examples, num_steps=settings.num_steps,
                 progress=progress)
   except train.TrainingDivergedError as error:
     checkpoint.save(folder / 'last', int(error.state.step), error.state, keep=keep)
@@ -73,6 +67,23 @@ def train_model(
   finally:
     log.close()
   return load_params(model, folder / 'best')
+
+
+def make_chunk(settings, phases: list[objectives.Phase], optimizer) -> Callable:
+  """chunk(state, key, data) of whichever phase the state's step is in."""
+  ema_decay = models.pick('train.ema', settings.ema, EMAS)(settings.ema_decay)
+  chunks = [
+    train.make_train_chunk(
+      train.make_train_step(
+        phase.loss, optimizer, ema_decay=ema_decay, auxiliary=phase.auxiliary,
+        num_microbatches=settings.num_microbatches),
+      batch_size=settings.batch_size, num_steps=settings.chunk) for phase in phases]
+
+  def chunk(state, key, data):
+    current = sum(phase.start <= int(state.step) for phase in phases) - 1
+    return chunks[current](state, key, data)
+
+  return chunk
 
 
 def make_optimizer(settings):

@@ -45,3 +45,10 @@ def make_integrator(config, model: Model, system: System, level: int) -> langevi
   make = pick('simulate.integrator', settings.integrator, INTEGRATORS)
   return make(make_force(config, model, system, level), mass=np.array(settings.mass),
               dt=settings.dt, friction=settings.friction)
+
+
+def automatic_dt(config, model: Model, system: System, params, x: np.ndarray) -> float:
+  """A quarter of the largest stable time step [ps] at some of the frames x [F, n, 3] in nm."""
+  force = make_force(config, model, system, config.simulate.level)
+  return langevin.automatic_time_step(
+    force, params, jnp.asarray(x[:50]), mass=np.array(config.simulate.mass))

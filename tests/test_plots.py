@@ -24,6 +24,9 @@ def make_figures() -> dict[str, Figure]:
       {f'bond {k} [Å]': {'a': RNG.normal(size=500), 'b': RNG.normal(size=300)} for k in range(5)}),
     'traces': plots.traces(np.arange(50.0), RNG.uniform(-np.pi, np.pi, (50, 3)), label='φ'),
     'training': plots.training_curve({'training': curve, 'validation': scan}),
+    'groups': plots.groups(
+      {name: {use: RNG.random(3) for use in ('i.i.d.', 'simulation')} for name in 'abc'},
+      y_label='JS'),
     'curves': plots.curves({'one': {'a': scan}, 'two': {'a': scan}}, x_label='level',
                            y_label=['JS', 'temperature [K]'], lines={'floor': 0.1}),
   }

@@ -170,3 +170,15 @@ def test_progress_ends_the_training():
   state = train.fit(CHUNK, start(), KEY, DATA, num_steps=20,
                     progress=lambda state, metrics: int(state.step) == 10)
   assert int(state.step) == 10
+
+
+def test_an_auxiliary_loss_is_the_mean_over_the_first_examples():
+  def second(params, key, x):
+    return jnp.sum(params['w'] * x)
+
+  params = {'w': jnp.array([2.0, -1.0, 0.5])}
+  alone = train.make_gradient(loss)(params, KEY, DATA)
+  both = train.make_gradient(loss, auxiliary=train.Auxiliary(second, 8))(params, KEY, DATA)
+  mean = np.asarray(DATA[:8]).mean(axis=0)
+  np.testing.assert_allclose(both[0] - alone[0], params['w'] @ mean, rtol=1e-4)  # float32
+  np.testing.assert_allclose(both[1]['w'] - alone[1]['w'], mean, rtol=1e-4)

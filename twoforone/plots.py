@@ -61,6 +61,32 @@ def ramachandran(free_energies: Mapping[str, Float[np.ndarray, 'bins bins']]) ->
   return figure
 
 
+def free_energy_maps(
+  maps: Mapping[str, Float[np.ndarray, 'nx ny']], x: Float[np.ndarray, ' nx'],
+  y: Float[np.ndarray, ' ny'], *, highest: float, columns: int = 5
+) -> Figure:
+  """Free energies over a plane on one colour scale from 0 to `highest`, in the unit given.
+
+  Args:
+    maps: by name, minimum zero, on the grid of `x` and `y`.
+    highest: beyond it nothing is drawn.
+  """
+  columns = min(columns, len(maps))
+  rows = -(-len(maps) // columns)
+  figure = Figure(figsize=(2.3 * columns + 0.7, 2.4 * rows), layout='constrained')
+  axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+  for axis in axes[len(maps):]:
+    axis.set_axis_off()
+  seen = np.any([values <= highest for values in maps.values()], axis=0)
+  for axis, (name, values) in zip(axes, maps.items(), strict=False):
+    mesh = axis.pcolormesh(x, y, np.ma.masked_greater(values, highest).T, vmin=0, vmax=highest,
+                           cmap='magma', rasterized=True)
+    axis.set_title(name, fontsize='small')
+    axis.set(xlim=x[seen.any(axis=1)][[0, -1]], ylim=y[seen.any(axis=0)][[0, -1]])
+  figure.colorbar(mesh, ax=list(axes), label='free energy [kT]')
+  return figure
+
+
 def profiles(
   panels: Mapping[str, Mapping[str, Float[np.ndarray, ' bins']]],
   bands: Mapping[str, tuple[np.ndarray, np.ndarray]], *, band_name: str
@@ -175,6 +201,29 @@ def curves(
       axis.set_xscale('log')
     if y_log:
       axis.set_yscale('log')
+  return _with_legend(figure, axes[0])
+
+
+def groups(
+  values: Mapping[str, Mapping[str, Float[np.ndarray, ' seeds']]], *, y_label: str
+) -> Figure:
+  """Every value as a point and their mean as a bar: one place per group, a colour per name.
+
+  Args:
+    values: group -> name -> values, for example objective -> use -> one value per seed.
+  """
+  figure, axes = _row(1, width=max(4.2, 1.1 * len(values)))
+  names = list(dict.fromkeys(name for found in values.values() for name in found))
+  width = 0.8 / len(names)
+  for k, name in enumerate(names):
+    for place, found in enumerate(values.values()):
+      points = found[name]
+      x = place + (k - (len(names) - 1) / 2) * width
+      axes[0].bar(x, points.mean(), 0.9 * width, color=COLOURS[k + 1], alpha=0.5,
+                  label=name if place == 0 else None)
+      axes[0].plot(np.full(len(points), x), points, 'o', color=COLOURS[k + 1], ms=3.5)
+  axes[0].set_xticks(range(len(values)), list(values), rotation=20, ha='right')
+  axes[0].set_ylabel(y_label)
   return _with_legend(figure, axes[0])
 
 

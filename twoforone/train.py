@@ -38,6 +38,13 @@ class Metrics(NamedTuple):
   gradient_norm: Float[Array, '*steps']
 
 
+class Auxiliary(NamedTuple):
+  """A costly second loss, for the first `size` examples of each batch only."""
+
+  loss: LossFn
+  size: int
+
+
 class TrainingDivergedError(FloatingPointError):
   """The loss stopped being finite; `state` is the last good one, `step` where it happened."""
 
@@ -110,20 +117,29 @@ def init_train_state(params: Params, optimizer: optax.GradientTransformation) ->
   return TrainState(jnp.zeros((), jnp.int32), params, copy, optimizer.init(params))
 
 
-def make_gradient(loss: LossFn, *, num_microbatches: int = 1) -> Callable:
+def make_gradient(
+  loss: LossFn, *, num_microbatches: int = 1, auxiliary: Auxiliary | None = None
+) -> Callable:
   """gradient(params, key, batch) -> (mean loss, its gradient), in microbatches one after another.
 
   Every example has its own key, so the number of microbatches changes the memory, not the result
   (beyond rounding).
 
+  Args:
+    loss: for one example.
+    num_microbatches: parts the batch is worked through in.
+    auxiliary: a second loss, its mean over the first examples only is added.
+
   Raises:
     ValueError: when the batch cannot be divided evenly (at the first call).
   """
 
-  def mean_loss(params, keys, batch):
-    return jnp.mean(jax.vmap(loss, in_axes=(None, 0, 0))(params, keys, batch))
+  def mean_gradient(loss):
+    def mean_loss(params, keys, batch):
+      return jnp.mean(jax.vmap(loss, in_axes=(None, 0, 0))(params, keys, batch))
+    return jax.value_and_grad(mean_loss)
 
-  value_and_gradient = jax.value_and_grad(mean_loss)
+  main = mean_gradient(loss)
 
   def gradient(params, key, batch):
     size = len(jax.tree.leaves(batch)[0])
@@ -131,22 +147,30 @@ def make_gradient(loss: LossFn, *, num_microbatches: int = 1) -> Callable:
       raise ValueError(f'num_microbatches: found {num_microbatches}, expected a divisor of the '
                        f'batch size {size}')
     keys = jax.random.split(key, size)
-    if num_microbatches == 1:
-      return value_and_gradient(params, keys, batch)
-    parts = jax.tree.map(lambda a: a.reshape(num_microbatches, -1, *a.shape[1:]), (keys, batch))
-    zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(
-      value_and_gradient, params, *jax.tree.map(lambda a: a[0], parts)))
-    total, _ = jax.lax.scan(
-      lambda total, part: (jax.tree.map(jnp.add, total, value_and_gradient(params, *part)), None),
-      zero, parts)
-    return jax.tree.map(lambda a: a / num_microbatches, total)
+    total = _in_parts(main, num_microbatches, params, keys, batch)
+    if auxiliary is None:
+      return total
+    keys, batch = jax.tree.map(lambda a: a[:auxiliary.size], (keys, batch))
+    return jax.tree.map(jnp.add, total, mean_gradient(auxiliary.loss)(params, keys, batch))
 
   return gradient
 
 
+def _in_parts(gradient: Callable, parts: int, params, keys, batch):
+  """The mean over equal parts of keys and batch."""
+  if parts == 1:
+    return gradient(params, keys, batch)
+  split = jax.tree.map(lambda a: a.reshape(parts, -1, *a.shape[1:]), (keys, batch))
+  first = jax.eval_shape(gradient, params, *jax.tree.map(lambda a: a[0], split))
+  zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), first)
+  total, _ = jax.lax.scan(
+    lambda total, part: (jax.tree.map(jnp.add, total, gradient(params, *part)), None), zero, split)
+  return jax.tree.map(lambda a: a / parts, total)
+
+
 def make_train_step(
   loss: LossFn, optimizer: optax.GradientTransformation, *, ema_decay: Callable,
-  num_microbatches: int = 1
+  num_microbatches: int = 1, auxiliary: Auxiliary | None = None
 ) -> TrainStep:
   """train_step(state, key, batch) -> (state, metrics): mean loss over the batch, one update.
 
@@ -154,9 +178,9 @@ def make_train_step(
     loss: for one example.
     optimizer: any optax transformation.
     ema_decay: step -> decay of the parameter average at that step (1 keeps it).
-    num_microbatches: see `make_gradient`.
+    num_microbatches, auxiliary: see `make_gradient`.
   """
-  gradient_of = make_gradient(loss, num_microbatches=num_microbatches)
+  gradient_of = make_gradient(loss, num_microbatches=num_microbatches, auxiliary=auxiliary)
 
   def train_step(state, key, batch):
     value, gradient = gradient_of(state.params, key, batch)

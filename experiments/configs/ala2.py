@@ -21,9 +21,12 @@ DEFAULT = {
     'train_size': 0,           # frames drawn from the training runs, 0 for all
   },
   'network': {
-    'kind': 'invariant',       # 'invariant', 'transformer' or 'direct_transformer'
+    'kind': 'invariant',       # 'equivariant', 'transformer' or 'direct_transformer'
+    'prior': False,            # fitted bonds, angles and repulsion; the network learns the rest
     'widths': (128, 128, 128),  # invariant: hidden layers
-    'width': 96, 'num_layers': 2, 'heads': 8, 'head_dim': 64,  # transformer
+    'width': 96, 'num_layers': 2,  # equivariant, transformer
+    'vectors': 16, 'cutoff': 0.0,  # equivariant: per bead; whitened length, 0 for all pairs
+    'heads': 8, 'head_dim': 64,    # transformer
     'edges': 'differences',    # 'differences', 'squared_distances', 'both', 'none'
     'absolute': False,         # transformer: positions as node features
     'smooth_time': False,      # transformer: features smooth in sigma² in place of t
@@ -36,7 +39,12 @@ DEFAULT = {
     'sigma_min': 0.008, 'sigma_max': 0.3,
     'weight_strength': 0.02, 'weight_floor': 0.05, 'weight_maximum': 5.0,
     'classification': 1.0,     # strength of the noise-level classification, 0 for none
+    'classification_from': 0.0,  # part of the training that runs without it first
     'pair_width': 0.5,         # of near pairs, in log sigma
+    'fokker_planck': 0.0,      # strength of the Fokker-Planck residual, 0 for none
+    'fokker_planck_from': 0.9,  # part of the training that runs without it first
+    'fokker_planck_examples': 128,  # of each batch that it sees
+    'forces': '',              # force labels beside the noise: 'all', 'no_bonds', 'no_angles'
     'objective': 'noise',      # what the network's error is of: 'noise' or 'clean' (x_0)
     'distance': 'squared',     # or 'absolute'
     'rotate': False,           # random rotations; an invariant network needs none
@@ -66,7 +74,8 @@ DEFAULT = {
     'integrator': 'langevin',  # BAOAB, or 'overdamped'
     'start': 'samples',        # i.i.d. samples, or 'data': training frames
     'replicas': 1000, 'parts': 10, 'frames_per_part': 20, 'burn_in_frames': 20, 'stride': 150,
-    'dt': 0.002, 'friction': 1.0, 'temperature': 300.0,
+    'dt': 0.002,               # 0 for a quarter of the largest stable step
+    'friction': 1.0, 'temperature': 300.0,
     'mass': (12.0, 14.0, 12.0, 12.0, 14.0), 'longest_bond': 0.3,
   },
   'pretrained': '',            # folder of a trained model; '' trains

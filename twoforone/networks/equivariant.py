@@ -148,6 +148,7 @@ class EquivariantEnergy(nn.Module):
     noise_widths: where on the sigma axis the noise features change, see `make_noise_features`.
     stiff_ratio: pairs whose distance varies by less than this fraction are held harmonically.
     stiff_fade: sigma at which this harmonic term has fallen to a quarter.
+    base: False leaves |x|²/2 and the harmonic term out, for a `prior` to bring.
   """
 
   schedule: Schedule
@@ -160,6 +161,7 @@ class EquivariantEnergy(nn.Module):
   noise_widths: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
   stiff_ratio: float = 0.05
   stiff_fade: float = 0.3
+  base: bool = True
 
   @nn.compact
   def __call__(self, x: Beads, t: Scalar, species: Int[Array, ' beads']) -> Scalar:
@@ -177,7 +179,8 @@ class EquivariantEnergy(nn.Module):
       message, pull = Message()(h, v, edges, code)
       h, v = Update(self.chiral)(h, v + pull, message, code)
     out = nn.Dense(1, kernel_init=nn.initializers.zeros)(nn.silu(Modulated(self.width)(h, code)))
-    return sigma * (0.5 * jnp.sum(x**2) + self._stiff(u, sigma, species) + out.sum())
+    base = 0.5 * jnp.sum(x**2) + self._stiff(u, sigma, species) if self.base else 0.0
+    return sigma * (base + out.sum())
 
   def _whitened(self, d, alpha, sigma, species):
     """Each distance whitened at this noise level by what is known of its two species."""

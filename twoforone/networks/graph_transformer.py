@@ -47,6 +47,7 @@ class GraphTransformer(nn.Module):
       the network itself (the energy centres its positions first).
     time_features: t[] -> [features].
     direct: returns [n, 3], the predicted noise itself, in place of the scalar.
+    zero_output: phi starts at zero, for what a prior leaves over.
   """
 
   num_species: int
@@ -59,6 +60,7 @@ class GraphTransformer(nn.Module):
   absolute: bool = False
   time_features: TimeFeatures = scalar_time
   direct: bool = False
+  zero_output: bool = False
 
   @nn.compact
   def __call__(self, x: Beads, t: Scalar, species: Int[Array, ' beads']) -> Array:
@@ -69,7 +71,7 @@ class GraphTransformer(nn.Module):
     for k in range(self.num_layers):
       block = Block(self.heads, self.head_dim, self.expansion, name=f'block_{k}')
       nodes = block(nodes, x, self.edges, edge_basis)
-    out = Linear(3 if self.direct else 1, name='decoder')(nodes)
+    out = Linear(3 if self.direct else 1, zero=self.zero_output, name='decoder')(nodes)
     return out if self.direct else out.sum()
 
   def _node_input(self, x, t, species):

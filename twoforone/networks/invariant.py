@@ -74,6 +74,7 @@ class InvariantEnergy(nn.Module):
     widths: of the hidden layers.
     noise_widths: where on the sigma axis the noise features change, see `make_noise_features`.
     stiff_fade: sigma at which the harmonic term of near pairs has fallen to a quarter.
+    base: False leaves |x|²/2 and the harmonic term out, for a `prior` to bring.
   """
 
   schedule: Schedule
@@ -81,6 +82,7 @@ class InvariantEnergy(nn.Module):
   widths: tuple[int, ...] = (128, 128, 128)
   noise_widths: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
   stiff_fade: float = 0.3
+  base: bool = True
 
   @nn.compact
   def __call__(self, x: Beads, t: Scalar, species: Int[Array, ' beads']) -> Scalar:
@@ -95,7 +97,7 @@ class InvariantEnergy(nn.Module):
     for width in self.widths:
       h = nn.silu(nn.Dense(width)(h) * (1 + nn.Dense(width)(code)))
     out = nn.Dense(1, kernel_init=nn.initializers.zeros)(h)[0]
-    return sigma * (0.5 * jnp.sum(x**2) + self._stiff(u, sigma) + out)
+    return sigma * (out + (0.5 * jnp.sum(x**2) + self._stiff(u, sigma) if self.base else 0.0))
 
   def _whitened(self, d, alpha, sigma):
     """Each distance whitened at this noise level."""

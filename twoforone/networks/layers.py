@@ -15,13 +15,14 @@ Nodes = Float[Array, 'beads width']
 
 
 class Linear(nn.Module):
-  """y = x W + b, both uniform in ±1/sqrt(fan_in) at the start (PyTorch's `nn.Linear`)."""
+  """y = x W + b, both uniform in ±1/sqrt(fan_in) at the start (PyTorch's `nn.Linear`), or zero."""
 
   features: int
+  zero: bool = False
 
   @nn.compact
   def __call__(self, x: Float[Array, '*shape fan_in']) -> Float[Array, '*shape features']:
-    initial = uniform(x.shape[-1] ** -0.5)
+    initial = nn.initializers.zeros if self.zero else uniform(x.shape[-1] ** -0.5)
     kernel = self.param('kernel', initial, (x.shape[-1], self.features))
     return x @ kernel + self.param('bias', initial, (self.features,))
 
