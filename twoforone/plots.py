@@ -205,7 +205,8 @@ def curves(
 
 
 def groups(
-  values: Mapping[str, Mapping[str, Float[np.ndarray, ' seeds']]], *, y_label: str
+  values: Mapping[str, Mapping[str, Float[np.ndarray, ' seeds']]], *, y_label: str,
+  y_log: bool = False
 ) -> Figure:
   """Every value as a point and their mean as a bar: one place per group, a colour per name.
 
@@ -224,6 +225,8 @@ def groups(
       axes[0].plot(np.full(len(points), x), points, 'o', color=COLOURS[k + 1], ms=3.5)
   axes[0].set_xticks(range(len(values)), list(values), rotation=20, ha='right')
   axes[0].set_ylabel(y_label)
+  if y_log:
+    axes[0].set_yscale('log')
   return _with_legend(figure, axes[0])
 
 
