@@ -66,18 +66,23 @@ def check_config(config, system) -> None:
                      f'than parts × frames_per_part = {settings.parts * settings.frames_per_part}')
 
 
+def load_data(config: ConfigDict) -> dataset.Dataset:
+  """The data of `config.data`, all runs."""
+  data = config.data
+  if not data.path:
+    return ala2.load_ala2()
+  if data.layout == 'fu_berlin':
+    return ala2.load_fu_berlin(data.path, interval=data.interval)
+  return frames.load_frames(
+    data.path, ala2.ala2_system(), length_unit=data.length_unit, num_runs=data.num_runs,
+    interval=data.interval)
+
+
 def load_split(config: ConfigDict) -> dataset.Split:
   """The data of `config.data`, one run held out."""
   data = config.data
-  if not data.path:
-    loaded = ala2.load_ala2()
-  elif data.layout == 'fu_berlin':
-    loaded = ala2.load_fu_berlin(data.path, interval=data.interval)
-  else:
-    loaded = frames.load_frames(
-      data.path, ala2.ala2_system(), length_unit=data.length_unit, num_runs=data.num_runs,
-      interval=data.interval)
-  split = dataset.split_fold(loaded, data.fold, validation_fraction=data.validation_fraction)
+  split = dataset.split_fold(
+    load_data(config), data.fold, validation_fraction=data.validation_fraction)
   if data.train_size:
     split = split._replace(train=dataset.subset(split.train, data.train_size, config.seed))
   return split

@@ -45,7 +45,7 @@ def train_model(
   examples, validation = jax.tree.map(jnp.asarray, (examples, validation))
 
   def progress(state, metrics):
-    step, found = int(state.step), {}
+    step, found = int(state.step), {'steps_per_second': log.rate()}
     if step % settings.validate_every == 0 or step == settings.num_steps:
       found['validation_loss'] = float(
         validate(state.ema_params, key_validation, validation))
@@ -116,6 +116,10 @@ class Log:
     """The lowest validation loss so far."""
     return min(self._validations(), default=float('inf'))
 
+  def rate(self) -> float:
+    """Steps per second of the chunk that has just ended, validation not counted."""
+    return self.settings.chunk / (time.monotonic() - self.start)
+
   def out_of_patience(self) -> bool:
     """True once the last `patience` validations brought no new best."""
     losses = self._validations()
@@ -123,9 +127,8 @@ class Log:
     return 0 < self.settings.patience <= since
 
   def write(self, step: int, metrics: train.Metrics, found: dict[str, float]) -> None:
-    rate = self.settings.chunk / (time.monotonic() - self.start)
     row = {'step': step, 'loss': float(metrics.loss.mean()),
-           'gradient_norm': float(metrics.gradient_norm.mean()), 'steps_per_second': rate, **found}
+           'gradient_norm': float(metrics.gradient_norm.mean()), **found}
     self.rows.append(row)
     write_atomically(self.path, lambda file: file.write(_csv(self.rows).encode()))
     for name, value in row.items():

@@ -1,0 +1,101 @@
+"""Does the simulation cross between basins as the molecule does, and does it forget its start?
+
+Transitions between the three basins of (φ, ψ), counted at physical lags within trajectories, for
+all-atom runs and CG simulation. CG time has no scale of its own (fewer beads, one friction), so the
+ratio of timescales is what is measured; probabilities and populations must agree as they are.
+Leaves kinetics.md, .json and .png.
+"""
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments import ala2, command_line, report_kinetics
+from twoforone.datasets.ala2 import ala2_system
+from twoforone.evaluation import kinetics, structure
+
+BASINS, PHI_POSITIVE = report_kinetics.BASINS, report_kinetics.PHI_POSITIVE
+
+
+def run(config: ConfigDict, workdir: str) -> dict:
+  """Simulates, counts and writes; returns what it wrote."""
+  folder = command_line.prepare_workdir(workdir, config, may_change=('simulate.parts',))
+  system, data, split = ala2_system(), ala2.load_data(config), ala2.load_split(config)
+  model, params = ala2.get_model(config, split, system, folder / 'model')
+  samples = ala2.sample(config, model, params, system, folder / 'samples')
+  start = ala2.choose_start(config, split, samples)
+  x, _, lost = ala2.simulate(config, model, params, system, start, folder / 'simulation')
+  torsions = {
+    'all-atom': kinetics.split_runs(angles(data.x), data.run, blocks=config.blocks),
+    'simulation': [*angles(x[:, np.isfinite(x).all(axis=(0, 2, 3))]).swapaxes(0, 1)]}
+  interval = {'all-atom': data.interval, 'simulation': config.simulate.stride * config.simulate.dt}
+  found = {
+    'lost': len(lost), 'basins': BASINS,
+    'sets': {name: describe(config, torsions[name], interval[name]) for name in torsions},
+    'clusters': cluster(config, torsions, interval)}
+  report_kinetics.write(
+    folder, found, config.simulate.start, torsions['simulation'], interval['simulation'])
+  return found
+
+
+def angles(x: np.ndarray) -> np.ndarray:
+  """(φ, ψ) of positions [..., n, 3]."""
+  return structure.internal_coordinates(x).dihedrals[..., :2]
+
+
+def describe(config, torsions: list[np.ndarray], interval: float) -> dict:
+  """Populations, entries into φ > 0, timescales and transition probabilities of one set."""
+  labels = [kinetics.basin_labels(piece) for piece in torsions]
+  inside = np.concatenate(labels)
+  entries = sum(int(((piece[1:] == PHI_POSITIVE) & (piece[:-1] != PHI_POSITIVE)).sum())
+                for piece in labels)
+  rows = [count(labels, round(lag / interval), interval) for lag in config.lags]
+  return {
+    'frames': len(inside), 'interval': interval, 'entries': entries,
+    'populations': {name: float((inside == k).mean()) for k, name in enumerate(BASINS)},
+    'rows': rows}
+
+
+def count(labels: list[np.ndarray], lag: int, interval: float) -> dict:
+  """Timescales [ps] and transition matrix at a lag, with errors; NaN where states never meet."""
+  def timescales(counts):
+    return interval * kinetics.timescales(counts, lag)
+
+  counts = kinetics.count_transitions(labels, lag, len(BASINS))
+  row = {'lag': lag * interval, 'missing': ''}
+  for name, statistic, shape in (('timescales', timescales, (len(BASINS) - 1,)),
+                                 ('matrix', kinetics.transition_matrix, (len(BASINS),) * 2)):
+    try:
+      found = kinetics.bootstrap(statistic, counts, seed=0)
+    except ValueError as error:  # a simulation too short to cross still has its populations
+      found = kinetics.Bootstrap(np.full(shape, np.nan), np.full(shape, np.nan), 0)
+      row['missing'] = str(error)
+    row |= {name: found.value.tolist(), f'{name}_errors': found.error.tolist(),
+            'failed_draws': found.num_failed}
+  return row
+
+
+def cluster(config, torsions: dict, interval: dict) -> dict:
+  """k-means of the all-atom torsions, the number by the elbow, and their PCCA+ sets."""
+  features = {name: [kinetics.periodic_features(piece) for piece in pieces]
+              for name, pieces in torsions.items()}
+  pool = np.concatenate(features['all-atom'])[::config.cluster_stride]
+  fits = [kinetics.fit_clusters(pool, size, seed=0) for size in config.cluster_sizes]
+  centres = fits[kinetics.elbow(np.array([fit.inertia for fit in fits]))].centres
+  labels = {name: [kinetics.assign(piece, centres) for piece in pieces]
+            for name, pieces in features.items()}
+  lag = round(config.lags[0] / interval['all-atom'])
+  counts = kinetics.count_transitions(labels['all-atom'], lag, len(centres)).sum(axis=0)
+  sets = kinetics.coarse_states(kinetics.transition_matrix(counts), len(BASINS))
+  populations = {name: np.bincount(sets[np.concatenate(pieces)], minlength=len(BASINS))
+                 for name, pieces in labels.items()}
+  return {
+    'sizes': list(config.cluster_sizes), 'inertia': [fit.inertia for fit in fits],
+    'chosen': len(centres), 'centres_degrees': np.degrees(np.stack([
+      np.arctan2(centres[:, 0], centres[:, 2]), np.arctan2(centres[:, 1], centres[:, 3])],
+      axis=1)).round(1).tolist(), 'sets': sets.tolist(),
+    'set_populations': {name: (count / count.sum()).tolist()
+                        for name, count in populations.items()}}
+
+
+if __name__ == '__main__':
+  command_line.start(run, 'experiments/configs/kinetics.py')
