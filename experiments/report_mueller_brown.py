@@ -1,0 +1,111 @@
+"""The report of the Müller-Brown study: table, maps, residuals and spreads."""
+
+import csv
+import json
+import pathlib
+
+import numpy as np
+
+from experiments.toy_objectives import TERMS
+from experiments.toy_scores import World
+from twoforone import plots
+from twoforone.trajectory import write_atomically
+
+GATE = {'js': 0.002, 'force_error': 0.02, 'basin': 0.01, 'cpu_minutes': 10.0}
+COLUMNS = {
+  'objective': '{}', 'JS': '{}', 'force error [%]': '{}', 'PMF variance [kT²]': '{}',
+  'upper-left basin': '{}', 'validation nll': '{}', 'MFLOP per step': '{:.0f}',
+  'ms per step': '{:.1f}', 'CPU min': '{:.1f}', 'gate': '{}'}
+
+
+def write(config, folder: pathlib.Path, world: World, results: list[dict]) -> None:
+  """Writes results.json, results.csv, the figures and report.md."""
+  write_atomically(folder / 'results.json',
+                   lambda file: file.write(json.dumps(results, indent=2).encode()))
+  rows = [table_row(result, world) for result in results]
+  with open(folder / 'results.csv', 'w', newline='') as file:
+    writer = csv.writer(file)
+    writer.writerow(COLUMNS)
+    writer.writerows(row.values() for row in rows)
+  figures = make_figures(config, folder, world, results)
+  for name, (_, figure) in figures.items():
+    plots.save(figure, folder / f'{name}.png')
+  sections = ['# Müller-Brown', *notes(config, world), table(rows)]
+  sections += [f'![{text}]({name}.png)\n\n{text}' for name, (text, _) in figures.items()]
+  (folder / 'report.md').write_text('\n\n'.join(sections) + '\n')
+  print(f'report: {folder / "report.md"}')
+
+
+def notes(config, world: World) -> list[str]:
+  """What the numbers are, and what the exact density would score."""
+  exact = float(world.density.probability[world.basin].sum())
+  return [
+    f'{config.num_seeds} seeds (mean ± standard deviation), each on its own '
+    f'{config.data.train:,} exact draws at kT = 23; {config.train.num_steps:,} steps of '
+    f'{config.train.batch_size}. exp(-energy) at t = 1e-5 against the exact density on '
+    f'{config.score.bins}² cells, no simulation. Exact upper-left basin: {exact:.4f}; validation '
+    f'nll of the exact density: {world.validation_nll:.4f} (nats per draw; what is above it is '
+    'the divergence KL, measured on validation draws alone). Cost is of one seed. Gate: JS ≤ '
+    f'{GATE["js"]}, force error ≤ {100 * GATE["force_error"]:.0f} %, basin within '
+    f'{GATE["basin"]}, under {GATE["cpu_minutes"]:.0f} CPU minutes; means over seeds.',
+    '\n'.join(f'- `{name}`: {text}' for name, text in TERMS.items())]
+
+
+def table_row(result: dict, world: World) -> dict:
+  """One objective's cells, by column."""
+  exact = world.density.probability[world.basin].sum()
+  passed = (np.mean(result['js']) <= GATE['js']
+            and np.mean(result['force_error']) <= GATE['force_error']
+            and abs(np.mean(result['basin']) - exact) <= GATE['basin']
+            and result['cpu_seconds'] / 60 <= GATE['cpu_minutes'])
+  return dict(zip(COLUMNS, (
+    result['objective'], spread(result['js'], 5), spread(100 * np.array(result['force_error']), 2),
+    spread(result['pmf_variance'], 4), spread(result['basin'], 4),
+    spread(result['validation_nll'], 4), result['mflop_per_step'], result['ms_per_step'],
+    result['cpu_seconds'] / 60, 'passed' if passed else 'failed'), strict=True))
+
+
+def spread(values, digits: int) -> str:
+  """Mean ± standard deviation over seeds."""
+  values = np.asarray(values)
+  error = values.std(ddof=1) if len(values) > 1 else 0.0
+  return f'{values.mean():.{digits}f} ± {error:.{digits}f}'
+
+
+def table(rows: list[dict]) -> str:
+  lines = [COLUMNS, ['---'] * len(COLUMNS)]
+  lines += [[form.format(row[name]) for name, form in COLUMNS.items()] for row in rows]
+  return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
+def summary(result: dict) -> str:
+  """One line for the terminal."""
+  return (f'{result["objective"]}: JS {spread(result["js"], 5)}, force error '
+          f'{spread(result["force_error"], 4)}, basin {spread(result["basin"], 4)}, '
+          f'{result["ms_per_step"]:.1f} ms per step')
+
+
+def make_figures(config, folder, world: World, results) -> dict[str, tuple[str, plots.Figure]]:
+  """File name -> (caption, figure)."""
+  density = world.density
+  free = {'exact': -np.log(np.maximum(density.probability / density.probability.max(), 1e-300))}
+  for result in results:
+    with np.load(folder / 'objectives' / f'{result["objective"]}.npz') as stored:
+      free[result['objective']] = stored['free_energy']
+  sigmas = np.array(config.score.sigmas)
+  panels = {}
+  for result in results:
+    values = np.array(result['residual'])
+    error = values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
+    first, *rest = result['objective'].split('+')
+    curve = plots.Curve(sigmas, values.mean(axis=0), error)
+    panels.setdefault(first, {})['+'.join(rest) or 'alone'] = curve
+  bars = {result['objective']: {'JS': np.array(result['js'])} for result in results}
+  return {
+    'maps': ('Free energy of the first seed [kT] at t = 1e-5.',
+             plots.free_energy_maps(free, density.x, density.y, highest=8.0)),
+    'residual': (
+      'Fokker-Planck residual, its frame mean removed, rms / D on validation draws: how far the '
+      'energy is from moving with the noise as a density must.',
+      plots.curves(panels, x_label='sigma', y_label='residual / D', x_log=True, y_log=True)),
+    'js': ('JS of each seed and their mean.', plots.groups(bars, y_label='JS', y_log=True))}

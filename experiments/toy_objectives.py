@@ -1,0 +1,68 @@
+"""Objectives of the two-dimensional toy: sums of named terms, written 'a+b'."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from experiments.models import pick
+from twoforone import energy, geometry, schedule
+from twoforone.losses import classification, denoising, fokker_planck, noise_levels
+from twoforone.types import EnergyFn, LossFn
+
+NOISE = schedule.vp_schedule()
+T_MIN = 1e-5  # where ScoreMD reads the force
+TERMS = {
+  'plain': 't uniform',
+  'low_noise': 'half of the draws log-uniform in sigma',
+  'flat': 'loss weights that lift low noise',
+  'classification': 'noise-level classification',
+  'fokker_planck': 'Fokker-Planck residual, constant D, exact time derivative, probes of 1e-3',
+  'scoremd': "the same with ScoreMD's constant 1, clamped time stencil, probes of 1e-4",
+}
+FOKKER_PLANCK = {
+  'fokker_planck': {},
+  'scoremd': {'probe': 1e-4, 'constant': 1.0,
+              'time_derivative': fokker_planck.make_stencil(1e-3, 5e-4, lowest=-np.inf)},
+}
+
+
+def make_loss(config, objective: str, reduced: EnergyFn) -> LossFn:
+  """The sum of the objective's terms, on `params` = {'energy', 'offset'}."""
+  settings, terms = config.loss, split_terms(objective)
+  draw_level = noise_levels.uniform_times(T_MIN, 1.0)
+  if 'low_noise' in terms:
+    low = noise_levels.log_uniform_sigma(NOISE, settings.sigma_min, settings.sigma_max)
+    draw_level = noise_levels.mix_levels(draw_level, low, settings.low_noise_fraction)
+  weight = noise_levels.constant_weight if 'flat' not in terms else noise_levels.low_noise_weight(
+    NOISE, strength=settings.weight_strength, sigma_floor=settings.weight_floor,
+    maximum=settings.weight_maximum)
+  options = {'draw_level': draw_level, 'weight': weight, 'project': geometry.keep}
+  _, offset = classification.make_offset(NOISE)
+  if 'classification' in terms:
+    loss = classification.make_denoising_classification_loss(
+      reduced, offset, NOISE, strength=settings.classification, **options,
+      draw_other=classification.near_or_far(NOISE, draw_level, width=settings.pair_width))
+  else:
+    loss = on_energy(denoising.make_denoising_loss(energy.make_score(reduced), NOISE, **options))
+  for term in set(terms) & set(FOKKER_PLANCK):
+    residuals = fokker_planck.make_fokker_planck_residual(
+      reduced, NOISE, project=geometry.keep, **FOKKER_PLANCK[term])
+    residual_loss = fokker_planck.make_fokker_planck_loss(residuals, NOISE, **options)
+    loss = denoising.add_losses((1.0, loss), (settings.fokker_planck, on_energy(residual_loss)))
+  return loss
+
+
+def on_energy(loss: LossFn) -> Callable:
+  """The loss of the energy's parameters alone."""
+
+  def energy_loss(params, key, x):
+    return loss(params['energy'], key, x)
+
+  return energy_loss
+
+
+def split_terms(objective: str) -> list[str]:
+  """The terms of 'a+b'; ValueError for one that is not known."""
+  for term in objective.split('+'):
+    pick('objectives', term, TERMS)
+  return objective.split('+')
