@@ -92,20 +92,29 @@ def make_figures(config, folder, world: World, results) -> dict[str, tuple[str, 
   for result in results:
     with np.load(folder / 'objectives' / f'{result["objective"]}.npz') as stored:
       free[result['objective']] = stored['free_energy']
-  sigmas = np.array(config.score.sigmas)
-  panels = {}
-  for result in results:
-    values = np.array(result['residual'])
-    error = values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
-    first, *rest = result['objective'].split('+')
-    curve = plots.Curve(sigmas, values.mean(axis=0), error)
-    panels.setdefault(first, {})['+'.join(rest) or 'alone'] = curve
   bars = {result['objective']: {'JS': np.array(result['js'])} for result in results}
+  residuals = {
+    f'residual_{family}': (
+      f'Fokker-Planck residual of the objectives that begin with `{family}`, rms / D on validation '
+      'draws, its mean over them removed: how far the energy is from moving with the noise as a '
+      'density must.', residual_figure(config, results, family))
+    for family in dict.fromkeys(result['objective'].split('+')[0] for result in results)}
   return {
     'maps': ('Free energy of the first seed [kT] at t = 1e-5.',
              plots.free_energy_maps(free, density.x, density.y, highest=8.0)),
-    'residual': (
-      'Fokker-Planck residual, its frame mean removed, rms / D on validation draws: how far the '
-      'energy is from moving with the noise as a density must.',
-      plots.curves(panels, x_label='sigma', y_label='residual / D', x_log=True, y_log=True)),
-    'js': ('JS of each seed and their mean.', plots.groups(bars, y_label='JS', y_log=True))}
+    'js': ('JS of each seed and their mean.', plots.groups(bars, y_label='JS', y_log=True)),
+    **residuals}
+
+
+def residual_figure(config, results: list[dict], family: str) -> plots.Figure:
+  """Residual over sigma, mean over seeds with its standard error, of 'family+...'."""
+  named = {}
+  for result in results:
+    first, *rest = result['objective'].split('+')
+    if first == family:
+      values = np.array(result['residual'])
+      error = values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
+      named['+'.join(rest) or 'alone'] = plots.Curve(
+        np.array(config.score.sigmas), values.mean(axis=0), error)
+  return plots.curves({family: named}, x_label='sigma', y_label='residual / D', x_log=True,
+                      y_log=True)

@@ -56,7 +56,7 @@ def test_smoke_leaves_a_report_and_goes_on_where_it_stopped(tmp_path, monkeypatc
   results = mueller_brown.run(config, str(tmp_path))
   left = {path.name for path in tmp_path.iterdir()}
   assert left >= {'config.json', 'objectives', 'results.json', 'results.csv', 'report.md',
-                  'maps.png', 'residual.png', 'js.png'}
+                  'maps.png', 'residual_plain.png', 'residual_low_noise.png', 'js.png'}
   text = (tmp_path / 'report.md').read_text()
   for result in results:
     assert result['objective'] in text

@@ -27,6 +27,9 @@ def make_figures() -> dict[str, Figure]:
     'groups': plots.groups(
       {name: {use: RNG.random(3) for use in ('i.i.d.', 'simulation')} for name in 'abc'},
       y_label='JS'),
+    'maps': plots.free_energy_maps(
+      {name: 9 * RNG.random((30, 20)) for name in 'abcdef'}, np.arange(30.0), np.arange(20.0),
+      highest=8.0),
     'curves': plots.curves({'one': {'a': scan}, 'two': {'a': scan}}, x_label='level',
                            y_label=['JS', 'temperature [K]'], lines={'floor': 0.1}),
   }
@@ -49,6 +52,26 @@ def test_ramachandran_has_phi_on_x_in_kcal_per_mol():
   assert shown.count() == 1  # everything else is blank
   np.testing.assert_allclose(shown[10, 45], 2.0)  # row psi, column phi
   assert mesh.norm.vmax == 5.5
+
+
+def test_maps_have_the_first_axis_on_x_and_one_scale():
+  energy = np.full((3, 2), np.inf)
+  energy[2, 0], energy[0, 1] = 0.0, 5.0
+  figure = plots.free_energy_maps({'a': energy, 'b': energy / 2}, np.array([1.0, 2.0, 3.0]),
+                                  np.array([10.0, 20.0]), highest=8.0)
+  meshes = [axis.collections[0] for axis in figure.axes[:2]]
+  assert meshes[0].get_array().count() == 2 and meshes[0].get_array()[0, 2] == 0.0
+  assert [mesh.get_clim() for mesh in meshes] == [(0.0, 8.0)] * 2
+  assert figure.axes[0].get_xlim() == (1.0, 3.0) and figure.axes[0].get_ylim() == (10.0, 20.0)
+
+
+def test_a_legend_wider_than_its_figure_takes_more_rows():
+  curve = plots.Curve(np.arange(3.0), np.ones(3))
+  names = [f'a rather long name {k}' for k in range(5)]
+  figure = plots.curves({'': dict.fromkeys(names, curve)}, x_label='x', y_label='y')
+  figure.draw_without_rendering()
+  width = figure.legends[0].get_window_extent().width
+  assert 0 < width < figure.bbox.width
 
 
 def test_profiles_leave_gaps_and_open_the_band_where_a_run_never_was():

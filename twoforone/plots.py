@@ -239,9 +239,11 @@ def _row(count: int, width: float = 3.2, **options):
 
 
 def _with_legend(figure: Figure, axis) -> Figure:
-  """One legend above the panels, where it covers no data."""
+  """One legend above the panels, where it covers no data; rows as wide as the figure."""
   handles, names = axis.get_legend_handles_labels()
-  figure.legend(handles, names, loc='outside upper center', ncols=len(names), frameon=False)
+  inches = 0.08 * (max(map(len, names)) + 6)  # of an entry: its letters, line and gap
+  columns = max(1, min(len(names), int(figure.get_figwidth() / inches)))
+  figure.legend(handles, names, loc='outside upper center', ncols=columns, frameon=False)
   return figure
 
 

@@ -17,14 +17,15 @@ DEFAULT = {
   'num_seeds': 3,               # trainings at once, each with its own draws
   'objectives': (
     'plain', 'plain+scoremd', 'plain+fokker_planck', 'plain+classification',
-    'low_noise', 'low_noise+flat', CONSISTENT, 'low_noise+fokker_planck'),
+    'low_noise', 'low_noise+flat', CONSISTENT, 'low_noise+flat+classification',
+    'low_noise+fokker_planck'),
   'data': {'train': 100_000, 'validation': 100_000},  # independent draws
   'widths': (92, 92, 92),       # hidden layers, those of ScoreMD
   'noise_widths': (0.1, 0.3, 1.0),  # where in sigma the energy may change its form
   'loss': {
     'low_noise_fraction': 0.5,  # of draws log-uniform in sigma in the range below
     'sigma_min': 0.01, 'sigma_max': 0.3,
-    'weight_strength': 0.1, 'weight_floor': 0.1, 'weight_maximum': 9.0,  # of the term 'flat'
+    'weight_strength': 0.02, 'weight_floor': 0.1, 'weight_maximum': 5.0,  # of the term 'flat'
     'classification': 1.0,      # strength
     'pair_width': 0.7,          # of near pairs, in log sigma
     'fokker_planck': 5e-4,      # strength, ScoreMD's for this potential

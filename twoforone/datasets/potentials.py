@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-# Müller and Brown (1979), Theor. Chim. Acta 53, 75, table 1: A, a, b, c, X, Y of each term.
+# Müller and Brown (1979), Theor. Chim. Acta 53, 75: A, a, b, c, X, Y of each term.
 _MUELLER_BROWN = (
   (-200.0, -1.0, 0.0, -10.0, 1.0, 0.0),
   (-100.0, -1.0, 0.0, -10.0, 0.0, 0.5),

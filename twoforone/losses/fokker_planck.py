@@ -1,7 +1,7 @@
 """The Fokker-Planck residual: does the energy move with the noise as a density must?
 
 A variance-preserving process in D coordinates carries l = log p_t, s = grad l, along
-  d_t l = beta/2 (div s + |s|² + x · s + D),   beta = -2 d_t log alpha   (Song et al. 2021, eq. 33).
+  d_t l = beta/2 (div s + |s|² + x · s + D),   beta = -2 d_t log alpha   (after Song et al. 2021).
 Right side minus left is the residual R: zero for a family of normalised densities, a function of t
 alone for one that lacks its normaliser. Plainer et al. (2025, arXiv 2506.17139) train with R².
 """
@@ -125,8 +125,8 @@ def make_fokker_planck_loss(
 ) -> LossFn:
   """w(t) R_1 R_2 / D² at x_t: (R / D)² on average, negative for some examples.
 
-  Add it to a denoising loss with `denoising.add_losses` (Plainer et al. 2025, eq. 12; their
-  strengths are 5e-4 for a two-dimensional toy to 0.02 for a protein).
+  Add it to a denoising loss with `denoising.add_losses` (Plainer et al. 2025; the strengths in
+  their configs run from 5e-4 for a two-dimensional toy to 0.02 for a protein).
 
   Args:
     residuals: from `make_fokker_planck_residual`.
