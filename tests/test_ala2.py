@@ -227,5 +227,7 @@ def test_the_committed_checkpoint_is_a_small_force_field():
   x = embedded.load_ala2().x[0]
   assert np.isfinite(force(params, x)).all()
   np.testing.assert_allclose(force(params, x).sum(axis=0), 0, atol=1e-2)  # of about 1000
+  # A quarter of the largest stable step of CG bonds (8 fs by their fitted widths).
+  assert 0.0015 < uses.automatic_dt(config, model, system, params, embedded.load_ala2().x) < 0.0025
 
 

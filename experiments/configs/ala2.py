@@ -73,7 +73,7 @@ DEFAULT = {
     'exact_scaling': True,     # False evaluates at the unscaled x, as Arts et al. (2023)
     'integrator': 'langevin',  # BAOAB, or 'overdamped'
     'start': 'samples',        # i.i.d. samples, or 'data': training frames
-    'replicas': 1000, 'parts': 10, 'frames_per_part': 20, 'burn_in_frames': 20, 'stride': 150,
+    'replicas': 100, 'parts': 20, 'frames_per_part': 60, 'burn_in_frames': 100, 'stride': 150,
     'dt': 0.002,               # 0 for a quarter of the largest stable step
     'friction': 1.0, 'temperature': 300.0,
     'mass': (12.0, 14.0, 12.0, 12.0, 14.0), 'longest_bond': 0.3,
@@ -91,8 +91,8 @@ VARIANTS = {
               'patience': 10, 'optimizer': 'adamw', 'learning_rate': 3e-4, 'max_norm': 0.0,
               'ema': 'sparse', 'ema_decay': 0.995},
     'sample': {'kind': 'ancestral', 'num_steps': 1000, 'num_samples': 400_000, 'batch_size': 8192},
-    'simulate': {'level': 8, 'exact_scaling': False, 'replicas': 100, 'parts': 40,
-                 'frames_per_part': 100, 'burn_in_frames': 0, 'stride': 250, 'mass': (12.8,) * 5},
+    'simulate': {'level': 8, 'exact_scaling': False, 'parts': 40, 'frames_per_part': 100,
+                 'burn_in_frames': 0, 'stride': 250, 'mass': (12.8,) * 5},
   },
   'smoke': {
     'data': {'train_size': 20_000},

@@ -25,7 +25,8 @@ def get_config(variant: str = 'default') -> ConfigDict:
   base = ala2.get_config(variant)
   if variant == 'default':
     base.sample.num_samples = 200_000
-    base.simulate.update({'parts': 12})  # 200 frames of 1000 replicas after the burn-in
+    base.simulate.update(
+      {'replicas': 1000, 'parts': 12, 'frames_per_part': 20, 'burn_in_frames': 20})
   return ConfigDict({
     'objectives': tuple(CHANGES) if variant == 'default' else ('consistent', 'plain'),
     'seeds': (0, 1, 2) if variant == 'default' else (0,),

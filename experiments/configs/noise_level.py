@@ -15,5 +15,6 @@ def get_config(variant: str = 'pretrained') -> ConfigDict:
   config.levels = (0, 2, 5) if variant == 'smoke' else (0, 1, 2, 4, 8, 12, 20)
   if variant != 'smoke':
     config.sample.num_samples = 10_000
-    config.simulate.update({'parts': 4, 'burn_in_frames': 10})
+    config.simulate.update(
+      {'replicas': 1000, 'parts': 4, 'frames_per_part': 20, 'burn_in_frames': 10})
   return config
