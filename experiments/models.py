@@ -24,7 +24,6 @@ SCHEDULES = {'cosine': schedule.cosine_schedule, 'linear': schedule.linear_sched
 EDGES = {'differences': edges.differences, 'squared_distances': edges.squared_distances,
          'both': edges.differences_and_distances, 'none': edges.constant}
 RECORDS = {'invariants': Invariants, 'pairs': PairStatistics, 'prior': Prior}
-NOISE_WIDTHS = (0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 class Statistics(NamedTuple):
@@ -75,8 +74,7 @@ def make_model(config, system: System, scale: float, statistics: Statistics) -> 
   def init(key):
     x = jax.random.normal(key, (len(system.beads), 3))
     params = {'energy': network.init(key, x, jnp.float32(0.5), species)}
-    learned = config.loss.classification or config.loss.fokker_planck
-    return params | ({'offset': init_offset()} if learned else {})
+    return params | ({'offset': init_offset()} if config.loss.classification else {})
 
   return Model(noise, reduced, score, init, scale, statistics)
 
@@ -88,18 +86,18 @@ def make_schedule(config) -> Schedule:
 
 def make_network(config, noise: Schedule, num_beads: int, statistics: Statistics):
   """The flax module of a network config."""
-  base = not config.prior
+  base, noise_widths = not config.prior, tuple(config.noise_widths)
   if config.kind == 'invariant':
     return InvariantEnergy(
-      noise, statistics.invariants, tuple(config.widths), NOISE_WIDTHS, base=base)
+      noise, statistics.invariants, tuple(config.widths), noise_widths, base=base)
   if config.kind == 'equivariant':
     return EquivariantEnergy(
       noise, statistics.pairs, config.width, config.vectors, config.num_layers,
-      cutoff=config.cutoff or None, noise_widths=NOISE_WIDTHS, base=base)
+      cutoff=config.cutoff or None, noise_widths=noise_widths, base=base)
   if config.kind not in ('transformer', 'direct_transformer'):
     raise ValueError(f'network.kind: found {config.kind!r}, expected one of '
                      "['direct_transformer', 'equivariant', 'invariant', 'transformer']")
-  features = make_noise_features(noise, NOISE_WIDTHS) if config.smooth_time else scalar_time
+  features = make_noise_features(noise, noise_widths) if config.smooth_time else scalar_time
   return GraphTransformer(
     num_beads, config.width, config.num_layers, config.heads, config.head_dim,
     edges=pick('network.edges', config.edges, EDGES), absolute=config.absolute,

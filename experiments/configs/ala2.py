@@ -30,6 +30,7 @@ DEFAULT = {
     'edges': 'differences',    # 'differences', 'squared_distances', 'both', 'none'
     'absolute': False,         # transformer: positions as node features
     'smooth_time': False,      # transformer: features smooth in sigma² in place of t
+    'noise_widths': (0.01, 0.03, 0.1, 0.3, 1.0),  # where in sigma such features change
   },
   'schedule': {'kind': 'cosine', 'num_steps': 1000},  # 'cosine', 'linear' or 'vp'
   'loss': {
