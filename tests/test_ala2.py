@@ -167,7 +167,7 @@ def test_a_checkpoint_of_another_system_is_refused(finished, tmp_path):
 
 @pytest.mark.parametrize('field, value, message', [
   ('temperature', -300.0, 'temperature: found -300.0 K, expected a positive number'),
-  ('level', 1000, 'level: found 1000, expected 0 to 999'),
+  ('level', 10_000, 'level: found 10000, expected 0 to 9999'),
   ('mass', (12.0,), 'simulate.mass: found 1 values, expected 5'),
   ('burn_in_frames', 10**6, 'simulate.burn_in_frames: found 1000000'),
 ])

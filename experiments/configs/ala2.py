@@ -30,14 +30,15 @@ DEFAULT = {
     'edges': 'differences',    # 'differences', 'squared_distances', 'both', 'none'
     'absolute': False,         # transformer: positions as node features
     'smooth_time': False,      # transformer: features smooth in sigma² in place of t
-    'noise_widths': (0.01, 0.03, 0.1, 0.3, 1.0),  # where in sigma such features change
+    'noise_widths': (0.1, 0.3, 1.0),  # where in sigma such features change
   },
-  'schedule': {'kind': 'cosine', 'num_steps': 1000},  # 'cosine', 'linear' or 'vp'
+  # 'cosine', 'linear' or 'vp'; 10,000 levels begin at sigma = 0.002, where bonds are not blurred.
+  'schedule': {'kind': 'cosine', 'num_steps': 10_000},
   'loss': {
     'levels': 'uniform',       # 'uniform', 'score_matching', 'higher_until', 'lower_bound', 'p2'
     'level_parameter': 100.0,  # of higher_until (level), lower_bound (ceiling), p2 (gamma)
     'low_noise_fraction': 0.5,  # of draws log-uniform in sigma in the range below
-    'sigma_min': 0.008, 'sigma_max': 0.3,
+    'sigma_min': 0.004, 'sigma_max': 0.3,
     'weight_strength': 0.02, 'weight_floor': 0.05, 'weight_maximum': 5.0,
     'classification': 1.0,     # strength of the noise-level classification, 0 for none
     'classification_from': 0.0,  # part of the training that runs without it first
@@ -86,6 +87,7 @@ VARIANTS = {
   'default': {},
   'paper': {
     'network': {'kind': 'transformer'},
+    'schedule': {'num_steps': 1000},
     'loss': {'levels': 'higher_until', 'low_noise_fraction': 0.0, 'weight_strength': 0.0,
              'classification': 0.0, 'rotate': True},
     'train': {'num_steps': 1_000_000, 'chunk': 1000, 'validate_every': 100_000,

@@ -12,7 +12,7 @@ from experiments.configs import ala2
 
 def get_config(variant: str = 'pretrained') -> ConfigDict:
   config = ala2.get_config(variant)
-  config.levels = (0, 2, 5) if variant == 'smoke' else (0, 1, 2, 4, 8, 12, 20)
+  config.levels = (0, 20, 50) if variant == 'smoke' else (0, 3, 10, 30, 60, 100, 200)
   if variant != 'smoke':
     config.sample.num_samples = 10_000
     config.simulate.update(
