@@ -49,7 +49,8 @@ def measure_machine(config: ConfigDict, gemm: measure.Loop) -> dict:
   seconds = measure.time_in_turn({'gemm': gemm}, repeats=config.repeats)['gemm']
   device = jax.devices()[0]
   machine = {
-    'device': device.device_kind, 'platform': device.platform, 'system': platform.platform(),
+    'device': device.device_kind, 'platform': device.platform,
+    'system': f'{platform.system()} {platform.machine()}',
     'jax': jax.__version__, 'gemm_rate': gemm.flops / statistics.median(seconds),
     'import_seconds': measure.import_times(tuple(config.imports))}
   print(f'{device.device_kind}: {machine["gemm_rate"] / 1e9:.0f} GFLOP/s in products of '
