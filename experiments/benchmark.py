@@ -105,14 +105,15 @@ def compare(config, kind: str, name: str, models: dict, batch: int, steps: int,
     row = {'kind': kind, 'size': name, 'beads': PUBLISHED_SIZES[name]['beads'], 'form': form}
     row |= measure.make_row(loop, seconds[form])
     if loop.flops is not None:
-      share = measure.median_ratio(seconds['gemm'], seconds[form])
-      row['gemm_fraction'] = share * loop.flops / gemm.flops
+      relative = measure.median_ratio(seconds['gemm'], seconds[form])
+      row['gemm_fraction'] = relative * loop.flops / gemm.flops
     for rival in ('literal', 'pytorch'):
       if rival in seconds:
         row[f'{rival}_ratio'] = measure.median_ratio(seconds[rival], seconds[form])
     rows.append(row)
-    print(f'{kind:8s} {name:18s} {form:10s} batch {batch:6d} {1e3 * row["seconds"]:10.2f} ms/step, '
-          f'{row.get("gemm_fraction", float("nan")):.2f} of GEMM', flush=True)
+    share = f', {row["gemm_fraction"]:.2f} of GEMM' if 'gemm_fraction' in row else ''
+    print(f'{kind:8s} {name:18s} {form:10s} batch {batch:6d} {1e3 * row["seconds"]:10.2f} ms/step'
+          f'{share}', flush=True)
   return rows
 
 

@@ -95,7 +95,7 @@ def write(folder: pathlib.Path, table: dict) -> None:
   groups = {name: {use: np.array([row[column] for row in seeds.values()])
                    for use, column in (('i.i.d.', 'i.i.d. JS'), ('simulation', 'sim. JS'))}
             for name, seeds in table.items()}
-  plots.save(plots.groups(groups, y_label=JS), folder / 'consistency.png')
+  plots.save(plots.groups(groups, y_label=JS, y_log=True), folder / 'consistency.png')
   print('\n'.join(lines), flush=True)
 
 
