@@ -2,8 +2,7 @@
 
 The BAOAB splitting of Leimkuhler and Matthews (2013), from jax-md: one force per step, exact
 configurational variance in a harmonic well at any stable step; and its overdamped limit. Replicas
-are `simulate`'s affair. This is the only importer of jax_md (about 10 s); import it only to
-simulate.
+are `simulate`'s affair. This is the only importer of jax_md.
 """
 
 import dataclasses
@@ -12,7 +11,6 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax_md import simulate, space
 from jaxtyping import Array, Float
 
 from twoforone.types import Beads, ForceFn, Params, PRNGKey, Scalar
@@ -87,6 +85,9 @@ def make_langevin(
 
   def force_of(x, *, params):
     return force(params, x)
+
+  # Takes seconds to import; only those who simulate wait for it.
+  from jax_md import simulate, space
 
   # The kT given here is never used: both functions below pass their own.
   start, advance = simulate.nvt_langevin(force_of, space.free()[1], dt, 1.0, gamma=friction)
