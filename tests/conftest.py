@@ -1,13 +1,21 @@
 """One compilation for programs that several tests share: a cache that lives as long as the run."""
 
 import os
-import pathlib
+import shutil
 import tempfile
 
 import jax
 
-# Every worker of one run has the same id, so they share what they compile.
-RUN = os.environ.get('PYTEST_XDIST_TESTRUNUID', str(os.getpid()))
-jax.config.update('jax_compilation_cache_dir',
-                  str(pathlib.Path(tempfile.gettempdir()) / f'twoforone_tests_{RUN}'))
-jax.config.update('jax_persistent_cache_min_compile_time_secs', 1.0)
+CACHE = 'TWOFORONE_TEST_CACHE'  # workers inherit it from the process that starts them
+
+
+def pytest_configure(config):
+  if not hasattr(config, 'workerinput'):
+    os.environ[CACHE] = tempfile.mkdtemp(prefix='twoforone_tests_')
+  jax.config.update('jax_compilation_cache_dir', os.environ[CACHE])
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 1.0)
+
+
+def pytest_unconfigure(config):
+  if not hasattr(config, 'workerinput'):
+    shutil.rmtree(os.environ.pop(CACHE), ignore_errors=True)
