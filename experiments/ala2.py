@@ -30,6 +30,7 @@ from twoforone.schedule import level_time
 from twoforone.simulate import Info, make_bond_check
 from twoforone.units import thermal_energy
 
+STARTS = ('samples', 'data')
 EXTENDABLE = ('simulate.parts', 'sample.num_samples')
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -53,6 +54,13 @@ def check_config(config, system) -> None:
   """Raises ValueError for what would otherwise surface only after the training."""
   settings = config.simulate
   thermal_energy(settings.temperature)
+  models.pick('simulate.integrator', settings.integrator, uses.INTEGRATORS)
+  models.pick('simulate.start', settings.start, dict.fromkeys(STARTS))
+  if not settings.dt >= 0:
+    raise ValueError(f'simulate.dt: found {settings.dt} ps, expected a positive number, or 0')
+  if not settings.dt and config.train.milestone.levels and not config.pretrained:
+    raise ValueError('simulate.dt: found 0, expected a positive number: the simulations of '
+                     'train.milestone.levels come before there is a force to choose a step for')
   level_time(models.make_schedule(config.schedule), settings.level)
   make_bond_check(system.bonds, settings.longest_bond)
   if len(settings.mass) != len(system.beads):
@@ -80,9 +88,13 @@ def load_data(config: ConfigDict) -> dataset.Dataset:
 
 def load_split(config: ConfigDict) -> dataset.Split:
   """The data of `config.data`, one run held out."""
+  return split_data(config, load_data(config))
+
+
+def split_data(config: ConfigDict, loaded: dataset.Dataset) -> dataset.Split:
+  """One run held out, as `config.data` says."""
   data = config.data
-  split = dataset.split_fold(
-    load_data(config), data.fold, validation_fraction=data.validation_fraction)
+  split = dataset.split_fold(loaded, data.fold, validation_fraction=data.validation_fraction)
   if data.train_size:
     split = split._replace(train=dataset.subset(split.train, data.train_size, config.seed))
   return split

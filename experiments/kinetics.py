@@ -10,23 +10,24 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import ala2, command_line, report_kinetics
+from experiments.report_kinetics import BASINS, PHI_POSITIVE
 from twoforone.datasets.ala2 import ala2_system
 from twoforone.evaluation import kinetics, structure
-
-BASINS, PHI_POSITIVE = report_kinetics.BASINS, report_kinetics.PHI_POSITIVE
 
 
 def run(config: ConfigDict, workdir: str) -> dict:
   """Simulates, counts and writes; returns what it wrote."""
   folder = command_line.prepare_workdir(workdir, config, may_change=('simulate.parts',))
-  system, data, split = ala2_system(), ala2.load_data(config), ala2.load_split(config)
+  system, data = ala2_system(), ala2.load_data(config)
+  split = ala2.split_data(config, data)
   model, params = ala2.get_model(config, split, system, folder / 'model')
   samples = ala2.sample(config, model, params, system, folder / 'samples')
   start = ala2.choose_start(config, split, samples)
   x, _, lost = ala2.simulate(config, model, params, system, start, folder / 'simulation')
+  sound = np.isfinite(x).all(axis=(0, 2, 3))
   torsions = {
-    'all-atom': kinetics.split_runs(angles(data.x), data.run, blocks=config.blocks),
-    'simulation': [*angles(x[:, np.isfinite(x).all(axis=(0, 2, 3))]).swapaxes(0, 1)]}
+    'all-atom': kinetics.split_runs(structure.phi_psi(data.x), data.run, blocks=config.blocks),
+    'simulation': [*structure.phi_psi(x[:, sound]).swapaxes(0, 1)]}
   interval = {'all-atom': data.interval, 'simulation': config.simulate.stride * config.simulate.dt}
   found = {
     'lost': len(lost), 'basins': BASINS,
@@ -35,11 +36,6 @@ def run(config: ConfigDict, workdir: str) -> dict:
   report_kinetics.write(
     folder, found, config.simulate.start, torsions['simulation'], interval['simulation'])
   return found
-
-
-def angles(x: np.ndarray) -> np.ndarray:
-  """(φ, ψ) of positions [..., n, 3]."""
-  return structure.internal_coordinates(x).dihedrals[..., :2]
 
 
 def describe(config, torsions: list[np.ndarray], interval: float) -> dict:

@@ -6,9 +6,9 @@ import pathlib
 import numpy as np
 
 from twoforone import plots
-from twoforone.evaluation import kinetics, uncertainty
+from twoforone.evaluation import kinetics, structure, uncertainty
 
-BASINS = ('alpha_R', 'phi_positive', 'extended')  # the order of kinetics.basin_labels
+BASINS = tuple(structure.basins(np.zeros((1, 2))))  # the order of kinetics.basin_labels
 PHI_POSITIVE = BASINS.index('phi_positive')
 
 

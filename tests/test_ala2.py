@@ -170,6 +170,10 @@ def test_a_checkpoint_of_another_system_is_refused(finished, tmp_path):
   ('level', 10_000, 'level: found 10000, expected 0 to 9999'),
   ('mass', (12.0,), 'simulate.mass: found 1 values, expected 5'),
   ('burn_in_frames', 10**6, 'simulate.burn_in_frames: found 1000000'),
+  ('integrator', 'verlet', "simulate.integrator: found 'verlet', expected one of"),
+  ('start', 'crystal', "simulate.start: found 'crystal', expected one of"),
+  ('dt', -0.002, 'simulate.dt: found -0.002 ps'),
+  ('dt', 0.0, 'simulate.dt: found 0, expected a positive number: the simulations of'),
 ])
 def test_a_simulation_that_cannot_be_is_refused_before_training(field, value, message, tmp_path):
   config = ala2_config.get_config('smoke')

@@ -26,6 +26,14 @@ def torsion_histogram(
   return np.histogram2d(flat[:, 0], flat[:, 1], bins=(edges, edges))[0]
 
 
+def torsion_js(
+  first: Float[np.ndarray, '*frames dihedrals'], second: Float[np.ndarray, '*other dihedrals'],
+  bins: int = 60,
+) -> float:
+  """JS divergence [nat] of the first two angles of two sets, bins × bins cells."""
+  return js_divergence(torsion_histogram(first, bins), torsion_histogram(second, bins))
+
+
 def probability(histogram: Histogram) -> Float[np.ndarray, '*bins']:
   """The histogram divided by its sum.
 

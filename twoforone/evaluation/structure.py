@@ -90,6 +90,11 @@ def pair_distance_js(
                    zip(_widen(first, bins), _widen(second, bins), strict=True)])
 
 
+def phi_psi(x: Float[np.ndarray, '*frames beads 3']) -> Float[np.ndarray, '*frames 2']:
+  """The first two dihedrals of the chain [rad]: (phi, psi) of the five beads of alanine."""
+  return internal_coordinates(x).dihedrals[..., :2]
+
+
 def basins(phi_psi: Float[np.ndarray, '*frames 2']) -> dict[str, Bool[np.ndarray, '*frames']]:
   """In which basin of alanine dipeptide each frame is; the three make one.
 
