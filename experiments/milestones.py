@@ -37,7 +37,7 @@ def make_milestone(
   frames = jnp.asarray(x_validation[:20 * config.train.batch_size] / model.scale)
   curve = jax.jit(make_loss_by_sigma(model.score, model.schedule, np.array(SIGMAS)))
   draw = jax.jit(uses.make_sampler(config, model), static_argnums=2)
-  expected = torsions(x_validation)
+  expected = structure.phi_psi(x_validation)
   simulations = {level: make_simulate(config, model, system, level) for level in settings.levels}
 
   def milestone(params, key):
@@ -46,13 +46,14 @@ def make_milestone(
     if not settings.samples:
       return values
     x = draw(params, key, (settings.samples, len(system.beads), 3)) * model.scale
-    values['js iid'] = js(torsions(x), expected)
+    values['js iid'] = densities.torsion_js(structure.phi_psi(np.asarray(x)), expected, BINS)
     for level, simulate in simulations.items():
       state, frames_made = simulate(params, key, x[:config.simulate.replicas])
       lost = np.asarray(state.lost_frame) >= 0
       values[f'lost level {level}'] = float(lost.sum())
       values[f'js level {level}'] = (
-        float('nan') if lost.all() else js(torsions(frames_made[:, ~lost]), expected))
+        float('nan') if lost.all() else densities.torsion_js(
+          structure.phi_psi(np.asarray(frames_made)[:, ~lost]), expected, BINS))
     return values
 
   return milestone
@@ -73,13 +74,3 @@ def make_simulate(config, model: models.Model, system: System, level: int) -> Ca
 
   return simulate
 
-
-def torsions(x) -> np.ndarray:
-  """(φ, ψ) of positions [..., n, 3]."""
-  return structure.internal_coordinates(np.asarray(x)).dihedrals[..., :2]
-
-
-def js(found: np.ndarray, expected: np.ndarray) -> float:
-  """JS of two sets of (φ, ψ)."""
-  return densities.js_divergence(densities.torsion_histogram(found, BINS),
-                                 densities.torsion_histogram(expected, BINS))

@@ -54,8 +54,7 @@ def score_level(x, kinetic, virial, validation) -> dict[str, float]:
   beads = x.shape[-2]
 
   def js(torsions, bins):
-    return densities.js_divergence(densities.torsion_histogram(torsions, bins),
-                                   densities.torsion_histogram(expected.dihedrals, bins))
+    return densities.torsion_js(torsions, expected.dihedrals, bins)
 
   scores = {f'JS {bins}×{bins}': js(found.dihedrals, bins) for bins in (60, 20)}
   groups = [js(part, 60) for part in np.array_split(found.dihedrals, GROUPS, axis=1)]
@@ -72,9 +71,7 @@ def score_level(x, kinetic, virial, validation) -> dict[str, float]:
 
 def structure_floor(split) -> float:
   """JS 60×60 between the training and the validation frames."""
-  train, validation = (densities.torsion_histogram(structure.internal_coordinates(x).dihedrals)
-                       for x in (split.train.x, split.validation.x))
-  return densities.js_divergence(train, validation)
+  return densities.torsion_js(*map(structure.phi_psi, (split.train.x, split.validation.x)))
 
 
 def choose(rows: list[dict]) -> int:

@@ -89,13 +89,8 @@ def make_loss(
       weight=weight, strength=settings.classification, distance=distance, label=label,
       draw_other=classification.near_or_far(noise, draw_level, width=settings.pair_width))
   else:
-    plain = denoising.make_denoising_loss(
-      model.score, noise, draw_level=draw_level, weight=weight, distance=distance,
-      label=label)
-
-    def loss(params, key, example):
-      return plain(params['energy'], key, example)
-
+    loss = denoising.on_energy(denoising.make_denoising_loss(
+      model.score, noise, draw_level=draw_level, weight=weight, distance=distance, label=label))
   return denoising.with_random_rotation(loss) if settings.rotate else loss
 
 
@@ -112,10 +107,8 @@ def make_fokker_planck(config, model: Model) -> LossFn:
   if config.loss.forces:
     loss = target_score.on_positions(loss)
 
-  def energy_loss(params, key, example):
-    return config.loss.fokker_planck * loss(params['energy'], key, example)
-
-  return energy_loss
+  loss = denoising.on_energy(loss)
+  return lambda params, key, example: config.loss.fokker_planck * loss(params, key, example)
 
 
 def make_levels(settings, noise: Schedule) -> NoiseLevelFn:

@@ -1,7 +1,5 @@
 """Objectives of the two-dimensional toy: sums of named terms, written 'a+b'."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from experiments.models import pick
@@ -43,22 +41,15 @@ def make_loss(config, objective: str, reduced: EnergyFn) -> LossFn:
       reduced, offset, NOISE, strength=settings.classification, **options,
       draw_other=classification.near_or_far(NOISE, draw_level, width=settings.pair_width))
   else:
-    loss = on_energy(denoising.make_denoising_loss(energy.make_score(reduced), NOISE, **options))
+    loss = denoising.on_energy(
+      denoising.make_denoising_loss(energy.make_score(reduced), NOISE, **options))
   for term in set(terms) & set(FOKKER_PLANCK):
     residuals = fokker_planck.make_fokker_planck_residual(
       reduced, NOISE, project=geometry.keep, **FOKKER_PLANCK[term])
-    residual_loss = fokker_planck.make_fokker_planck_loss(residuals, NOISE, **options)
-    loss = denoising.add_losses((1.0, loss), (settings.fokker_planck, on_energy(residual_loss)))
+    residual_loss = denoising.on_energy(
+      fokker_planck.make_fokker_planck_loss(residuals, NOISE, **options))
+    loss = denoising.add_losses((1.0, loss), (settings.fokker_planck, residual_loss))
   return loss
-
-
-def on_energy(loss: LossFn) -> Callable:
-  """The loss of the energy's parameters alone."""
-
-  def energy_loss(params, key, x):
-    return loss(params['energy'], key, x)
-
-  return energy_loss
 
 
 def split_terms(objective: str) -> list[str]:

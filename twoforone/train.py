@@ -134,12 +134,7 @@ def make_gradient(
     ValueError: when the batch cannot be divided evenly (at the first call).
   """
 
-  def mean_gradient(loss):
-    def mean_loss(params, keys, batch):
-      return jnp.mean(jax.vmap(loss, in_axes=(None, 0, 0))(params, keys, batch))
-    return jax.value_and_grad(mean_loss)
-
-  main = mean_gradient(loss)
+  main = jax.value_and_grad(_make_mean(loss))
 
   def gradient(params, key, batch):
     size = len(jax.tree.leaves(batch)[0])
@@ -151,9 +146,17 @@ def make_gradient(
     if auxiliary is None:
       return total
     keys, batch = jax.tree.map(lambda a: a[:auxiliary.size], (keys, batch))
-    return jax.tree.map(jnp.add, total, mean_gradient(auxiliary.loss)(params, keys, batch))
+    second = jax.value_and_grad(_make_mean(auxiliary.loss))
+    return jax.tree.map(jnp.add, total, second(params, keys, batch))
 
   return gradient
+
+
+def _make_mean(loss: LossFn) -> Callable:
+  """mean(params, keys, batch): of the loss over examples, each with its own key."""
+  def mean(params, keys, batch):
+    return jnp.mean(jax.vmap(loss, in_axes=(None, 0, 0))(params, keys, batch))
+  return mean
 
 
 def _in_parts(gradient: Callable, parts: int, params, keys, batch):
@@ -249,6 +252,8 @@ def fit(
 def make_validation(loss: LossFn, *, batch_size: int, num_batches: int) -> Callable:
   """validate(params, key, data) -> mean loss over fixed draws; the same key, the same draws."""
 
+  mean = _make_mean(loss)
+
   def validate(params, key, data):
     def one_batch(_, key):
       key_batch, key_loss = jax.random.split(key)
@@ -256,7 +261,7 @@ def make_validation(loss: LossFn, *, batch_size: int, num_batches: int) -> Calla
       index = jax.random.randint(key_batch, (batch_size,), 0, size)
       keys = jax.random.split(key_loss, batch_size)
       batch = jax.tree.map(lambda a: a[index], data)
-      return None, jnp.mean(jax.vmap(loss, in_axes=(None, 0, 0))(params, keys, batch))
+      return None, mean(params, keys, batch)
     return jnp.mean(jax.lax.scan(one_batch, None, jax.random.split(key, num_batches))[1])
 
   return jax.jit(validate)

@@ -98,6 +98,15 @@ def with_random_rotation(loss: LossFn) -> LossFn:
   return rotated_loss
 
 
+def on_energy(loss: LossFn) -> LossFn:
+  """The loss of params['energy'] alone, where other parameters (an offset) are learned beside."""
+
+  def energy_loss(params, key, example):
+    return loss(params['energy'], key, example)
+
+  return energy_loss
+
+
 def add_losses(*terms: tuple[float, LossFn]) -> LossFn:
   """sum_k weight_k loss_k, each with its own key."""
 
