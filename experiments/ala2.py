@@ -82,7 +82,8 @@ def load_data(config: ConfigDict) -> dataset.Dataset:
   if data.layout == 'fu_berlin':
     return ala2.load_fu_berlin(data.path, interval=data.interval)
   return frames.load_frames(
-    data.path, ala2.ala2_system(), length_unit=data.length_unit, num_runs=data.num_runs,
+    data.path, ala2.ala2_system(), forces_path=data.forces_path or None,
+    length_unit=data.length_unit, force_unit=data.force_unit, num_runs=data.num_runs,
     interval=data.interval)
 
 

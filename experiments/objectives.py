@@ -17,6 +17,11 @@ from twoforone.types import LossFn, NoiseLevelFn, WeightFn
 from twoforone.units import thermal_energy
 
 DISTANCES = {'squared': (jnp.square, 2), 'absolute': (jnp.abs, 1)}
+RESIDUALS = {  # how the Fokker-Planck residual is taken; see `make_fokker_planck_residual`
+  'exact': {},
+  'scoremd': {'probe': 1e-4, 'constant': 1.0,
+              'time_derivative': fokker_planck.make_stencil(1e-3, 5e-4, lowest=-np.inf)},
+}
 
 
 class Phase(NamedTuple):
@@ -101,8 +106,9 @@ def make_fokker_planck(config, model: Model) -> LossFn:
   log sigma, would bring a time derivative that grows without bound towards t = 0.
   """
   noise = model.schedule
+  residual = pick('loss.fokker_planck_residual', config.loss.fokker_planck_residual, RESIDUALS)
   loss = fokker_planck.make_fokker_planck_loss(
-    fokker_planck.make_fokker_planck_residual(model.energy, noise), noise,
+    fokker_planck.make_fokker_planck_residual(model.energy, noise, **residual), noise,
     draw_level=make_levels(config.loss, noise))
   if config.loss.forces:
     loss = target_score.on_positions(loss)

@@ -1,8 +1,7 @@
 """Objectives of the two-dimensional toy: sums of named terms, written 'a+b'."""
 
-import numpy as np
-
 from experiments.models import pick
+from experiments.objectives import RESIDUALS
 from twoforone import energy, geometry, schedule
 from twoforone.losses import classification, denoising, fokker_planck, noise_levels
 from twoforone.types import EnergyFn, LossFn
@@ -17,11 +16,7 @@ TERMS = {
   'fokker_planck': 'Fokker-Planck residual, constant D, exact time derivative, probes of 1e-3',
   'scoremd': "the same with ScoreMD's constant 1, clamped time stencil, probes of 1e-4",
 }
-FOKKER_PLANCK = {
-  'fokker_planck': {},
-  'scoremd': {'probe': 1e-4, 'constant': 1.0,
-              'time_derivative': fokker_planck.make_stencil(1e-3, 5e-4, lowest=-np.inf)},
-}
+FOKKER_PLANCK = {'fokker_planck': RESIDUALS['exact'], 'scoremd': RESIDUALS['scoremd']}
 
 
 def make_loss(config, objective: str, reduced: EnergyFn) -> LossFn:

@@ -5,9 +5,24 @@ import json
 import numpy as np
 import pytest
 
-from experiments import consistency, kinetics, report_kinetics
+from experiments import (
+  capacity,
+  consistency,
+  cost,
+  forces,
+  kinetics,
+  models,
+  networks,
+  report_kinetics,
+  residual,
+  study,
+)
+from experiments.configs import capacity as capacity_config
 from experiments.configs import consistency as consistency_config
+from experiments.configs import forces as forces_config
 from experiments.configs import kinetics as kinetics_config
+from experiments.configs import networks as networks_config
+from twoforone.datasets.ala2 import ala2_system
 
 
 def row(sample, metric, value, **fields):
@@ -15,47 +30,114 @@ def row(sample, metric, value, **fields):
 
 
 def test_summary_takes_floors_ratios_and_means_from_the_rows():
-  rows = [row('i.i.d.', consistency.JS, 0.007, floor=0.006),
-          row('simulation', consistency.JS, 0.010, floor=0.005),
+  rows = [row('i.i.d.', study.JS, 0.007, floor=0.006),
+          row('simulation', study.JS, 0.010, floor=0.005),
           row('i.i.d.', 'W1 bond 1', 0.001), row('i.i.d.', 'W1 bond 2', 0.003),
           row('simulation', 'W1 bond 1', 0.002), row('simulation', 'W1 bond 2', 0.004),
           row('simulation', 'replicas lost', 3), row('simulation', 'kinetic temperature', 299.0)]
-  found = consistency.summarise(rows)
+  found = study.summarise(rows)
   assert found['i.i.d. - floor'] == pytest.approx(0.001)
   assert found['sim. - i.i.d.'] == pytest.approx(0.003)
   assert found['bond W1 ratio'] == pytest.approx(1.5)
   assert found['lost'] == 3 and np.isnan(found['angle W1 ratio'])
 
 
-def test_an_objective_changes_its_fields_and_no_other():
+def test_a_run_changes_its_fields_and_no_other(tmp_path):
   config = consistency_config.get_config('smoke')
-  plain, ours = (consistency.configure(config, name, 5) for name in ('plain', 'consistent'))
+  plain, ours = (study.configure(config, name, 5, tmp_path) for name in ('plain', 'consistent'))
   assert plain.loss.classification == 0 and ours.loss.classification == 1
   assert plain.seed == ours.seed == 5 and plain.network == ours.network
-  with pytest.raises(ValueError, match=r"objectives: found 'best', expected some of"):
-    consistency.configure(config, 'best', 0)
+  with pytest.raises(ValueError, match=r"runs: found 'best', expected some of"):
+    study.configure(config, 'best', 0, tmp_path)
 
 
-@pytest.mark.slow
+def test_a_run_that_reads_another_takes_its_weights(tmp_path):
+  config = consistency_config.get_config('smoke')
+  found = study.configure(config, 'plain, raised level', 3, tmp_path)
+  assert found.pretrained == str(tmp_path / 'plain' / 'seed_3' / 'model' / 'best')
+  assert found.simulate.level == consistency_config.RAISED_LEVEL
+
+
+def finish(folder, js, seconds=50.0):
+  """Leaves what a finished run of `experiments.ala2` leaves, as far as a study reads it."""
+  (folder / 'model').mkdir(parents=True)
+  (folder / 'metrics.json').write_text(json.dumps({'rows': [
+    row(use, study.JS, js, floor=0.005) for use in ('i.i.d.', 'simulation')]}))
+  (folder / 'model' / 'metrics.csv').write_text(
+    f'step,steps_per_second,validation_loss\n100,10,\n200,{seconds},1.5\n300,25,1.4\n')
+
+
 def test_the_table_of_finished_runs_is_written_without_running_them(tmp_path):
   config = consistency_config.get_config('smoke')
   config.seeds = (0, 1)
-  for objective, js in (('consistent', 0.01), ('plain', 0.03)):
+  for name, js in (('consistent', 0.01), ('plain', 0.03)):
     for seed in config.seeds:
-      folder = tmp_path / objective / f'seed_{seed}'
-      (folder / 'model').mkdir(parents=True)
-      (folder / 'metrics.json').write_text(json.dumps({'rows': [
-        row(use, consistency.JS, js + 0.002 * seed, floor=0.005)
-        for use in ('i.i.d.', 'simulation')]}))
-      (folder / 'model' / 'metrics.csv').write_text(
-        'step,steps_per_second\n100,10\n200,50\n300,25\n')
-  table = consistency.run(config, str(tmp_path))
+      finish(tmp_path / name / f'seed_{seed}', js + 0.002 * seed)
+  table = study.run_all(config, tmp_path, lambda table: consistency.write(tmp_path, table))
   assert table['plain'][1]['sim. JS'] == pytest.approx(0.032)
   # Chunks of 100 steps; the first also compiles and is not counted.
   assert table['plain'][0]['training [s]'] == pytest.approx(100 / 50 + 100 / 25)
+  assert table['plain'][0]['validation loss'] == 1.4
   text = (tmp_path / 'consistency.md').read_text()
   assert '| plain | 2 | 0.0310 ± 0.0014 |' in text
   assert (tmp_path / 'consistency.png').exists()
+
+
+def test_capacity_names_each_size_once_and_draws_it(tmp_path):
+  config = capacity_config.get_config('smoke')
+  for objective in config.objectives:
+    for width in config.widths:
+      finish(tmp_path / capacity.run_name(objective, width, 1) / 'seed_0', 1 / width)
+  table = capacity.run(config, str(tmp_path))
+  assert set(table) == {'consistent 1×8', 'consistent 1×16', 'plain 1×8', 'plain 1×16'}
+  lines = {'depth 1': {8: 'plain 1×8', 16: 'plain 1×16', 32: 'plain 1×32'}}
+  curve = study.curves(table, lines, 'sim. JS')['depth 1']  # 32 is not done
+  assert curve.x.tolist() == [8, 16] and curve.y.tolist() == [1 / 8, 1 / 16]
+  assert (tmp_path / 'capacity.png').exists()
+
+
+def test_forces_compare_labels_at_each_number_of_frames(tmp_path):
+  config = forces_config.get_config('smoke')
+  for label in config.labels:
+    for size in config.sizes:
+      finish(tmp_path / forces.run_name(label, size) / 'seed_0', 10 / size)
+  table = forces.run(config, str(tmp_path))
+  assert len(table) == 6 and table['noise, 1000 frames'][0]['i.i.d. JS'] == 0.01
+  assert 'held out: 50,000' in (tmp_path / 'forces.md').read_text()
+
+
+def test_a_network_twice_as_dear_gets_half_the_steps():
+  config = networks_config.get_config()
+  cheap, dear = (networks.add_budget(config, {}, {'train': 10.0 * k, 'simulate': 0.5 * k})
+                 for k in (1, 2))
+  assert cheap['train']['num_steps'] == 48_000 == 2 * dear['train']['num_steps']
+  assert cheap['simulate']['parts'] == 180 == 2 * dear['simulate']['parts']
+  # A network that the budget hardly pays for still takes a chunk and passes its burn-in.
+  poor = networks.add_budget(config, {}, {'train': 1e9, 'simulate': 1e9})
+  assert poor == {'train': {'num_steps': 50, 'validate_every': 50}, 'simulate': {'parts': 2}}
+
+
+@pytest.mark.slow
+def test_a_phase_costs_by_its_share_of_the_steps():
+  config = forces_config.get_config('smoke').ala2
+  config.update({'network': {'widths': (8,)}, 'train': {'batch_size': 32},
+                 'data': {'train_size': 1000}})
+  late = config.copy_and_resolve_references()
+  late.loss.update({'fokker_planck': 1e-3, 'fokker_planck_from': 0.75, 'fokker_planck_examples': 8})
+  (share, first), (rest, second) = cost.training_loops(late, 1)
+  assert (share, rest) == (0.75, 0.25) and second.flops > first.flops
+  found = cost.training_cost({'plain': config, 'late': late}, steps=1, repeats=1)
+  flops = (0.75 * first.flops + 0.25 * second.flops) / 1e9
+  assert found['late']['GFLOP per step'] == pytest.approx(flops)
+  assert found['plain']['GFLOP per step'] == pytest.approx(first.flops / 1e9)
+
+
+def test_the_residual_of_a_direct_score_is_refused():
+  config = networks_config.get_config('smoke').ala2
+  config.network.kind = 'direct_transformer'
+  model = models.make_model(config, ala2_system(), 0.1, models.Statistics())
+  with pytest.raises(ValueError, match='residual: a direct score has no energy'):
+    residual.residual_curve(model, {}, np.zeros((2, 5, 3)))
 
 
 ANGLES = np.array([[-1.2, -0.5], [1.0, 0.5], [-1.2, 2.5]])  # one point in each basin

@@ -2,8 +2,9 @@
 
   python -m experiments.ala2 --config=experiments/configs/ala2.py --workdir=runs/ala2
 
-Variants: the default (invariant network, minutes on 2 CPU cores), `paper` (the published
-transformer, a GPU), `smoke` (a minute), `pretrained` (the committed checkpoint of the default).
+Variants: `default` or `consistent` (invariant network, minutes on 2 CPU cores), `paper` (the
+published transformer) and `scoremd` (Plainer et al. 2025; both for a GPU), `smoke` (a minute),
+`pretrained` (the committed checkpoint of the default).
 """
 
 from ml_collections import ConfigDict
@@ -14,6 +15,8 @@ DEFAULT = {
     'path': '',                # '' is the embedded data; else .npy or .npz of frames
     'layout': 'frames',        # of `path`: 'frames' or 'fu_berlin'
     'length_unit': 'nm',       # of `path`: 'nm' or 'angstrom'
+    'forces_path': '',         # beside `path`: mapped forces, unless `path` has them as a field
+    'force_unit': 'kJ/mol/nm',  # or 'kcal/mol/angstrom'
     'num_runs': 4,             # of `path`: equally long runs, one after the other
     'interval': 2.0,           # of `path`: ps between frames
     'fold': 2,                 # the held-out run; data/README.md says why this one
@@ -46,6 +49,7 @@ DEFAULT = {
     'fokker_planck': 0.0,      # strength of the Fokker-Planck residual, 0 for none
     'fokker_planck_from': 0.9,  # part of the training that runs without it first
     'fokker_planck_examples': 128,  # of each batch that it sees
+    'fokker_planck_residual': 'exact',  # or 'scoremd': with that code's constant and stencil
     'forces': '',              # force labels beside the noise: 'all', 'no_bonds', 'no_angles'
     'objective': 'noise',      # what the network's error is of: 'noise' or 'clean' (x_0)
     'distance': 'squared',     # or 'absolute'
@@ -83,8 +87,18 @@ DEFAULT = {
   'pretrained': '',            # folder of a trained model; '' trains
 }
 
+# Plainer et al. (2025): no term for low noise; the residual in every step, on the whole batch.
+SCOREMD = {
+  'schedule': {'kind': 'vp', 'num_steps': 1000},
+  'loss': {'levels': 'higher_until', 'level_parameter': 300.0, 'low_noise_fraction': 0.0,
+           'weight_strength': 0.0, 'classification': 0.0, 'fokker_planck': 5e-4,
+           'fokker_planck_from': 0.0, 'fokker_planck_examples': 1024,
+           'fokker_planck_residual': 'scoremd'},
+}
+
 VARIANTS = {
   'default': {},
+  'consistent': {},
   'paper': {
     'network': {'kind': 'transformer'},
     'schedule': {'num_steps': 1000},
@@ -96,6 +110,15 @@ VARIANTS = {
     'sample': {'kind': 'ancestral', 'num_steps': 1000, 'num_samples': 400_000, 'batch_size': 8192},
     'simulate': {'level': 8, 'exact_scaling': False, 'parts': 40, 'frames_per_part': 100,
                  'burn_in_frames': 0, 'stride': 250, 'mass': (12.8,) * 5},
+  },
+  'scoremd': SCOREMD | {
+    'data': {'train_size': 50_000},
+    'network': {'kind': 'transformer', 'smooth_time': True},
+    'loss': SCOREMD['loss'] | {'rotate': True},
+    'train': {'num_steps': 480_000, 'chunk': 1000, 'validate_every': 48_000, 'optimizer': 'adamw',
+              'learning_rate': 3e-4, 'weight_decay': 1e-4, 'max_norm': 0.0, 'ema_decay': 0.0},
+    'sample': {'kind': 'ancestral', 'num_steps': 1000, 'num_samples': 100_000, 'batch_size': 8192},
+    'simulate': {'start': 'data'},
   },
   'smoke': {
     'data': {'train_size': 20_000},

@@ -2,20 +2,29 @@
 
   python -m experiments.consistency --workdir=runs/consistency
 
-About six minutes for each objective and seed on 2 CPU cores; a stopped study goes on. Fields of
-`experiments.ala2` are under `config.ala2`, what an objective changes under `config.changes`.
+Each training sees half the steps of the default run; about three minutes for one and its report on
+2 CPU cores, more with a residual in every step. A stopped study goes on. `changes` says what a run
+changes of `config.ala2`; one that `reads` another takes that one's weights.
 """
 
 from ml_collections import ConfigDict
 
 from experiments.configs import ala2
 
+RAISED_LEVEL = 80  # of plain denoising, by experiments.noise_level on validation data
 PLAIN_LEVELS = {'low_noise_fraction': 0.0, 'weight_strength': 0.0}
+PLAIN = {'classification': 0.0, **PLAIN_LEVELS}
 CHANGES = {
   'consistent': {},
+  'plain': {'loss': PLAIN},
+  'plain, raised level': {'reads': 'plain', 'simulate': {'level': RAISED_LEVEL}},
   'no classification': {'loss': {'classification': 0.0}},
   'no low-noise levels': {'loss': PLAIN_LEVELS},
-  'plain': {'loss': {'classification': 0.0} | PLAIN_LEVELS},
+  'with prior': {'network': {'prior': True}},
+  'late Fokker-Planck': {'loss': {'fokker_planck': 5e-4}},
+  'Fokker-Planck for classification': {
+    'loss': {'classification': 0.0, 'fokker_planck': 5e-4, 'fokker_planck_from': 0.0}},
+  'ScoreMD': ala2.SCOREMD,
 }
 
 
@@ -24,12 +33,17 @@ def get_config(variant: str = 'default') -> ConfigDict:
     raise ValueError(f'variant: found {variant!r}, expected one of [\'default\', \'smoke\']')
   base = ala2.get_config(variant)
   if variant == 'default':
+    base.train.update({'num_steps': 5000, 'milestone': {'samples': 0}})
     base.sample.num_samples = 200_000
-    base.simulate.update(
-      {'replicas': 1000, 'parts': 12, 'frames_per_part': 20, 'burn_in_frames': 20})
+    base.simulate.update({'replicas': 1000, 'parts': 11, 'frames_per_part': 20,
+                          'burn_in_frames': 20, 'stride': 100})
   return ConfigDict({
-    'objectives': tuple(CHANGES) if variant == 'default' else ('consistent', 'plain'),
+    'runs': tuple(CHANGES) if variant == 'default' else ('consistent', 'plain'),
     'seeds': (0, 1, 2) if variant == 'default' else (0,),
     'changes': CHANGES,
+    'cost': {'steps': 20, 'repeats': 5} if variant == 'default' else {'steps': 1, 'repeats': 1},
+    'curves': ('consistent', 'plain', 'no classification', 'no low-noise levels',
+               'late Fokker-Planck', 'ScoreMD'),  # runs whose residual is drawn
+    'residual_frames': 500 if variant == 'default' else 20,
     'ala2': base,
   }, convert_dict=True)

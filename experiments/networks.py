@@ -1,0 +1,77 @@
+"""Networks against each other: as long a training each, and as dear a simulation.
+
+The cost of a step is measured first and kept in costs.json, which a study that goes on reads.
+Leaves networks.md, .json and .png, and a folder for each run (`experiments.study`).
+"""
+
+import json
+import pathlib
+
+from ml_collections import ConfigDict
+
+from experiments import command_line, cost, study
+from twoforone import plots
+
+
+def run(config: ConfigDict, workdir: str) -> dict:
+  """Runs what is missing and returns run -> seed -> numbers."""
+  folder = command_line.prepare_workdir(workdir, config, may_change=('seeds',))
+  costs = measure_costs(config, folder)
+  changes = {name: add_budget(config, fields, costs[name])
+             for name, fields in config.networks.to_dict().items()}
+  heading = '\n\n'.join(['# Networks', describe(config, costs, changes)])
+
+  def write(table):
+    groups = {name: {use: study.values(seeds, column) for use, column in study.USES.items()}
+              for name, seeds in table.items()}
+    study.write(folder, 'networks', heading, table,
+                plots.groups(groups, y_label=study.JS, y_log=True))
+
+  return study.run_all(study.make_config(config, changes), folder, write)
+
+
+def measure_costs(config, folder: pathlib.Path) -> dict[str, dict[str, float]]:
+  """name -> milliseconds of a training and of a simulated step, measured now or found."""
+  path = folder / 'costs.json'
+  if not path.exists():
+    configs = {}
+    for name, fields in config.networks.to_dict().items():
+      configs[name] = config.ala2.copy_and_resolve_references()
+      configs[name].update(fields)
+    trained = cost.training_cost(configs, **config.cost)
+    simulated = cost.simulation_cost(configs, **config.cost)
+    path.write_text(json.dumps({
+      name: {'train': trained[name]['ms per step'], 'simulate': 1e3 * simulated[name]}
+      for name in configs}, indent=2) + '\n')
+  return json.loads(path.read_text())
+
+
+def add_budget(config, fields: dict, costs: dict[str, float]) -> dict:
+  """`fields` with as many training steps and simulated parts as the minutes allow."""
+  train, settings = config.ala2.train, config.ala2.simulate
+  chunks = round(6e4 * config.training_minutes / costs['train'] / train.chunk)
+  part = settings.frames_per_part * settings.stride * costs['simulate']
+  least = settings.burn_in_frames // settings.frames_per_part + 1
+  steps = max(chunks, 1) * train.chunk
+  return fields | {
+    'train': {'num_steps': steps, 'validate_every': max(chunks // 10, 1) * train.chunk},
+    'simulate': {'parts': max(round(6e4 * config.simulation_minutes / part), least)}}
+
+
+def describe(config, costs: dict, changes: dict) -> str:
+  """What a step costs and how many the budget pays for."""
+  settings = config.ala2.simulate
+  lines = ['| network | ms per training step | training steps | ms per simulated step | '
+           'ps per replica |', '|---|---|---|---|---|']
+  for name, found in costs.items():
+    parts = changes[name]['simulate']['parts']
+    length = parts * settings.frames_per_part * settings.stride * settings.dt
+    lines.append(f'| {name} | {found["train"]:.1f} | {changes[name]["train"]["num_steps"]:,} | '
+                 f'{found["simulate"]:.3f} | {length:.0f} |')
+  return (f'{config.training_minutes:g} minutes of training at batch {config.ala2.train.batch_size}'
+          f', {config.simulation_minutes:g} minutes of simulation of {settings.replicas} replicas.'
+          '\n\n' + '\n'.join(lines))
+
+
+if __name__ == '__main__':
+  command_line.start(run, 'experiments/configs/networks.py')

@@ -1,0 +1,33 @@
+"""The Fokker-Planck residual of a model over the noise: a diagnostic that needs no simulation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.models import Model
+from twoforone.losses import fokker_planck
+
+SIGMAS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 0.9)
+
+
+def residual_curve(model: Model, params, x: np.ndarray, seed: int = 0) -> fokker_planck.Curve:
+  """How far the energy is from moving with the noise as a density must, over sigma.
+
+  Args:
+    params: of the energy.
+    x: frames [F, n, 3] in nm, not those of the training.
+    seed: of the noise.
+
+  Raises:
+    ValueError: for a direct score, which has no energy.
+  """
+  if model.energy is None:
+    raise ValueError('residual: a direct score has no energy')
+  residual = fokker_planck.make_exact_residual(model.energy, model.schedule)
+
+  def curve(params, x):
+    return fokker_planck.fokker_planck_curve(
+      residual, model.schedule, params, jax.random.key(seed), x, jnp.array(SIGMAS))
+
+  found = jax.jit(curve)(params, jnp.asarray(x / model.scale))
+  return fokker_planck.Curve(*map(np.asarray, found))

@@ -1,0 +1,161 @@
+"""A study: runs of `experiments.ala2` that differ in a few fields, each with several seeds.
+
+Every run has its folder `<name>/seed_<k>` and is scored against the held-out run. Finished runs are
+read, not repeated, so a study that was stopped goes on, and several processes can share its work.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments import ala2, training
+from twoforone import plots
+
+JS = 'JS(φ, ψ) 60×60'
+USES = {'i.i.d.': 'i.i.d. JS', 'simulation': 'sim. JS'}
+COLUMNS = {
+  'i.i.d. JS': '{:.4f}', 'sim. JS': '{:.4f}', 'i.i.d. - floor': '{:+.4f}',
+  'sim. - floor': '{:+.4f}', 'sim. - i.i.d.': '{:+.4f}', 'i.i.d. PMF': '{:.3f}',
+  'sim. PMF': '{:.3f}', 'bond W1 ratio': '{:.2f}', 'sim. bond W1 [Å]': '{:.4f}',
+  'angle W1 ratio': '{:.2f}', 'P(φ > 0) i.i.d.': '{:.4f}', 'P(φ > 0) sim.': '{:.4f}',
+  'kinetic [K]': '{:.1f}', 'configurational [K]': '{:.1f}', 'lost': '{:.0f}',
+  'validation loss': '{:.4f}', 'training [s]': '{:.0f}'}
+
+
+def run_all(config: ConfigDict, folder: pathlib.Path, write) -> dict[str, dict]:
+  """Makes what is missing, seed by seed; returns name -> seed -> numbers.
+
+  Args:
+    config: `runs` and `seeds` to make; `ala2`, the config they share; `changes`, name -> the fields
+      that a run changes. A run that `reads` another takes that one's weights.
+    folder: of the study.
+    write: called with the table after each run.
+
+  Raises:
+    ValueError: for a run that `changes` does not name.
+  """
+  for name in config.runs:
+    configure(config, name, 0, folder)
+  table = {}
+  for seed in config.seeds:
+    for name in config.runs:
+      table.setdefault(name, {})[seed] = run_one(config, name, seed, folder)
+      write(table)
+  return table
+
+
+def make_config(config: ConfigDict, changes: dict[str, dict]) -> ConfigDict:
+  """What `run_all` needs, for the runs that `changes` describes."""
+  return ConfigDict({'runs': tuple(changes), 'changes': changes, 'seeds': config.seeds,
+                     'ala2': config.ala2}, convert_dict=True)
+
+
+def run_one(config: ConfigDict, name: str, seed: int, folder: pathlib.Path) -> dict[str, float]:
+  """The numbers of one run, made now or found in its folder."""
+  own = folder / name / f'seed_{seed}'
+  if not (own / 'metrics.json').exists():
+    ala2.run(configure(config, name, seed, folder), str(own))
+  rows = json.loads((own / 'metrics.json').read_text())['rows']
+  return summarise(rows) | training_cost(folder / source(config, name) / f'seed_{seed}' / 'model')
+
+
+def configure(config: ConfigDict, name: str, seed: int, folder: pathlib.Path) -> ConfigDict:
+  """The config of one run of `experiments.ala2`."""
+  if name not in config.changes:
+    raise ValueError(f'runs: found {name!r}, expected some of {sorted(config.changes)}')
+  chosen = config.ala2.copy_and_resolve_references()
+  changes = config.changes[name].to_dict()
+  if changes.pop('reads', ''):
+    chosen.pretrained = str(folder / source(config, name) / f'seed_{seed}' / 'model' / 'best')
+  chosen.update(changes)
+  chosen.seed = seed
+  return chosen
+
+
+def source(config: ConfigDict, name: str) -> str:
+  """The run whose weights a run uses: mostly its own."""
+  return config.changes[name].get('reads', name)
+
+
+def training_cost(model: pathlib.Path) -> dict[str, float]:
+  """Seconds of the training, without compilation and validations, and its best validation loss."""
+  rows = training.read_metrics(model / 'metrics.csv')
+  size = rows[1]['step'] - rows[0]['step'] if len(rows) > 1 else rows[0]['step']
+  losses = [row['validation_loss'] for row in rows if row.get('validation_loss') is not None]
+  return {'training [s]': sum(size / row['steps_per_second'] for row in rows[1:]),
+          'validation loss': min(losses, default=float('nan'))}
+
+
+def summarise(rows: list[dict]) -> dict[str, float]:
+  """The columns of the table from the rows of one report."""
+  values = {(row['sample'], row['metric']): row for row in rows}
+
+  def value(sample, metric, field='value'):
+    return values.get((sample, metric), {}).get(field, float('nan'))
+
+  def mean(sample, kind):
+    found = [row['value'] for (s, metric), row in values.items()
+             if s == sample and metric.startswith(f'W1 {kind}')]
+    return float(np.mean(found)) if found else float('nan')
+
+  iid, sim = (value(sample, JS) for sample in ('i.i.d.', 'simulation'))
+  return {
+    'i.i.d. JS': iid, 'sim. JS': sim,
+    'i.i.d. - floor': iid - value('i.i.d.', JS, 'floor'),
+    'sim. - floor': sim - value('simulation', JS, 'floor'), 'sim. - i.i.d.': sim - iid,
+    'i.i.d. PMF': value('i.i.d.', 'free-energy MSE'),
+    'sim. PMF': value('simulation', 'free-energy MSE'),
+    'bond W1 ratio': mean('simulation', 'bond') / mean('i.i.d.', 'bond'),
+    'sim. bond W1 [Å]': mean('simulation', 'bond'),
+    'angle W1 ratio': mean('simulation', 'angle') / mean('i.i.d.', 'angle'),
+    'P(φ > 0) i.i.d.': value('i.i.d.', 'population phi_positive'),
+    'P(φ > 0) sim.': value('simulation', 'population phi_positive'),
+    'kinetic [K]': value('simulation', 'kinetic temperature'),
+    'configurational [K]': value('simulation', 'configurational temperature'),
+    'lost': value('simulation', 'replicas lost'),
+    'i.i.d. floor': value('i.i.d.', JS, 'floor'), 'sim. floor': value('simulation', JS, 'floor')}
+
+
+def format_table(table: dict[str, dict], columns: dict[str, str] = COLUMNS) -> str:
+  """Markdown: a line for each run, mean ± standard deviation over its seeds."""
+  lines = [f'| run | seeds | {" | ".join(columns)} |', '|---' * (len(columns) + 2) + '|']
+  lines += [f'| {name} | {len(seeds)} | {" | ".join(_cells(seeds, columns))} |'
+            for name, seeds in table.items()]
+  return '\n'.join(lines)
+
+
+def write(folder: pathlib.Path, name: str, heading: str, table: dict, figure) -> None:
+  """The table so far as `<name>`.json and .md, under a heading and with a figure."""
+  (folder / f'{name}.json').write_text(json.dumps(table, indent=2) + '\n')
+  text = format_table(table)
+  (folder / f'{name}.md').write_text(f'{heading}\n\n{text}\n\n![JS]({name}.png)\n')
+  plots.save(figure, folder / f'{name}.png')
+  print(text, flush=True)
+
+
+def values(seeds: dict[int, dict], column: str) -> np.ndarray:
+  """One value per seed."""
+  return np.array([row[column] for row in seeds.values()])
+
+
+def curves(table: dict, lines: dict[str, dict[float, str]], column: str) -> dict[str, plots.Curve]:
+  """A column over the x of `lines`, label -> x -> name of a run, as far as the runs are done."""
+  found = {}
+  for label, names in lines.items():
+    done = {x: values(table[name], column) for x, name in names.items() if name in table}
+    if done:
+      y = [numbers.mean() for numbers in done.values()]
+      error = [numbers.std(ddof=1) if len(numbers) > 1 else 0.0 for numbers in done.values()]
+      found[label] = plots.Curve(np.array(list(done)), np.array(y), np.array(error))
+  return found
+
+
+def _cells(seeds: dict, columns: dict[str, str]) -> list[str]:
+  found = []
+  for column, form in columns.items():
+    numbers = values(seeds, column)
+    spread = f' ± {form.replace("+", "").format(numbers.std(ddof=1))}' if len(numbers) > 1 else ''
+    found.append(form.format(numbers.mean()) + spread)
+  return found
