@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import ala2, command_line, models
+from experiments import ala2, command_line, models, stages
 from twoforone import checks, schedule
 from twoforone.datasets.ala2 import ala2_system
 
@@ -30,7 +30,7 @@ def run(config: ConfigDict, workdir: str) -> list[dict]:
   system = ala2_system()
   split = ala2.load_split(config)
   frames = split.test.x[:: max(1, len(split.test.x) // config.num_frames)][:config.num_frames]
-  model, params = ala2.get_model(config, split, system, folder)
+  model, params = stages.get_model(config, split, system, folder)
   with jax.enable_x64(True):
     params = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), params)
     rows = check_model(config, model, params, frames / model.scale)

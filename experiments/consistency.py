@@ -12,7 +12,7 @@ import pathlib
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import ala2, command_line, cost, study
+from experiments import ala2, command_line, cost, stages, study
 from experiments.residual import residual_curve
 from twoforone import plots
 from twoforone.datasets.ala2 import ala2_system
@@ -50,7 +50,7 @@ def measure_residuals(config, folder: pathlib.Path) -> dict[str, dict]:
     chosen = study.configure(config, name, config.seeds[0], folder)
     chosen.pretrained = str(folder / name / f'seed_{config.seeds[0]}' / 'model' / 'best')
     split = ala2.load_split(chosen)
-    model, params = ala2.get_model(chosen, split, ala2_system(), folder)
+    model, params = stages.get_model(chosen, split, ala2_system(), folder)
     x = split.validation.x
     curve = residual_curve(model, params, x[::max(1, len(x) // config.residual_frames)])
     found[name] = {field: values.tolist() for field, values in curve._asdict().items()}

@@ -9,7 +9,7 @@ Leaves kinetics.md, .json and .png.
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import ala2, command_line, report_kinetics
+from experiments import ala2, command_line, report_kinetics, stages
 from experiments.report_kinetics import BASINS, PHI_POSITIVE
 from twoforone.datasets.ala2 import ala2_system
 from twoforone.evaluation import kinetics, structure
@@ -20,10 +20,10 @@ def run(config: ConfigDict, workdir: str) -> dict:
   folder = command_line.prepare_workdir(workdir, config, may_change=('simulate.parts',))
   system, data = ala2_system(), ala2.load_data(config)
   split = ala2.split_data(config, data)
-  model, params = ala2.get_model(config, split, system, folder / 'model')
-  samples = ala2.sample(config, model, params, system, folder / 'samples')
-  start = ala2.choose_start(config, split, samples)
-  x, _, lost = ala2.simulate(config, model, params, system, start, folder / 'simulation')
+  model, params = stages.get_model(config, split, system, folder / 'model')
+  samples = stages.sample(config, model, params, system, folder / 'samples')
+  start = stages.choose_start(config, split, samples)
+  x, _, lost = stages.simulate(config, model, params, system, start, folder / 'simulation')
   sound = np.isfinite(x).all(axis=(0, 2, 3))
   torsions = {
     'all-atom': kinetics.split_runs(structure.phi_psi(data.x), data.run, blocks=config.blocks),

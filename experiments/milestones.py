@@ -22,22 +22,23 @@ BINS = 20  # of each torsion: a few thousand frames fill 400 bins, not 3600
 
 
 def make_milestone(
-  config, model: models.Model, system: System, x_validation: np.ndarray
+  config, model: models.Model, system: System, x_validation: np.ndarray,
+  js: Callable[[np.ndarray, np.ndarray], float]
 ) -> Callable[..., dict[str, float]]:
   """milestone(params, key) -> name -> value; `params` are the energy's.
 
   `loss sigma=...` is the plain denoising loss there. With `train.milestone.samples` > 0, `js iid`
-  is the JS(φ, ψ) of that many samples; `js level k` and `lost level k` are of a short simulation
+  is the JS of that many samples; `js level k` and `lost level k` are of a short simulation
   for each of `train.milestone.levels`, started from the samples.
 
   Args:
     x_validation: frames [F, n, 3] in nm.
+    js: of two sets of frames, `torsion_js` or `pair_js`.
   """
   settings = config.train.milestone
   frames = jnp.asarray(x_validation[:20 * config.train.batch_size] / model.scale)
   curve = jax.jit(make_loss_by_sigma(model.score, model.schedule, np.array(SIGMAS)))
   draw = jax.jit(uses.make_sampler(config, model), static_argnums=2)
-  expected = structure.phi_psi(x_validation)
   simulations = {level: make_simulate(config, model, system, level) for level in settings.levels}
 
   def milestone(params, key):
@@ -46,14 +47,13 @@ def make_milestone(
     if not settings.samples:
       return values
     x = draw(params, key, (settings.samples, len(system.beads), 3)) * model.scale
-    values['js iid'] = densities.torsion_js(structure.phi_psi(np.asarray(x)), expected, BINS)
+    values['js iid'] = js(np.asarray(x), x_validation)
     for level, simulate in simulations.items():
       state, frames_made = simulate(params, key, x[:config.simulate.replicas])
       lost = np.asarray(state.lost_frame) >= 0
       values[f'lost level {level}'] = float(lost.sum())
       values[f'js level {level}'] = (
-        float('nan') if lost.all() else densities.torsion_js(
-          structure.phi_psi(np.asarray(frames_made)[:, ~lost]), expected, BINS))
+        float('nan') if lost.all() else js(np.asarray(frames_made)[:, ~lost], x_validation))
     return values
 
   return milestone
@@ -74,3 +74,13 @@ def make_simulate(config, model: models.Model, system: System, level: int) -> Ca
 
   return simulate
 
+
+def torsion_js(x: np.ndarray, reference: np.ndarray) -> float:
+  """JS(φ, ψ) of frames of alanine's five beads [..., 5, 3] in nm, in coarse bins."""
+  return densities.torsion_js(structure.phi_psi(x), structure.phi_psi(reference), BINS)
+
+
+def pair_js(x: np.ndarray, reference: np.ndarray) -> float:
+  """Mean JS of the pair distances at offset 3, of any chain [..., n, 3] in nm."""
+  first, second = (structure.pair_histograms(frames, offset=3) for frames in (x, reference))
+  return float(structure.pair_distance_js(first, second).mean())

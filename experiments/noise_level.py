@@ -11,7 +11,7 @@ import json
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import ala2, command_line
+from experiments import ala2, command_line, stages
 from twoforone import plots
 from twoforone.datasets.ala2 import ala2_system
 from twoforone.evaluation import densities, structure, temperature, uncertainty
@@ -28,14 +28,14 @@ def run(config: ConfigDict, workdir: str) -> int:
   folder = command_line.prepare_workdir(workdir, config)
   system = ala2_system()
   split = ala2.load_split(config)
-  model, params = ala2.get_model(config, split, system, folder / 'model')
-  samples = ala2.sample(config, model, params, system, folder / 'samples')
-  start = ala2.choose_start(config, split, samples)
+  model, params = stages.get_model(config, split, system, folder / 'model')
+  samples = stages.sample(config, model, params, system, folder / 'samples')
+  start = stages.choose_start(config, split, samples)
   rows = []
   for level in config.levels:
     with config.unlocked():
       config.simulate.level = int(level)
-    x, info, lost = ala2.simulate(config, model, params, system, start, folder / f'level_{level}')
+    x, info, lost = stages.simulate(config, model, params, system, start, folder / f'level_{level}')
     sound = np.isfinite(x).all(axis=(0, 2, 3))
     sigma = float(model.schedule.sigma(np.float32(level / model.schedule.num_steps)))
     rows.append({'level': int(level), 'sigma': sigma, 'lost': len(lost),

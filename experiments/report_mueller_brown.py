@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.toy_objectives import TERMS
 from experiments.toy_scores import World
-from twoforone import plots
+from twoforone import maps, plots
 from twoforone.trajectory import write_atomically
 
 GATE = {'js': 0.002, 'force_error': 0.02, 'basin': 0.01, 'cpu_minutes': 10.0}
@@ -101,7 +101,7 @@ def make_figures(config, folder, world: World, results) -> dict[str, tuple[str, 
     for family in dict.fromkeys(result['objective'].split('+')[0] for result in results)}
   return {
     'maps': ('Free energy of the first seed [kT] at t = 1e-5.',
-             plots.free_energy_maps(free, density.x, density.y, highest=8.0)),
+             maps.free_energy_maps(free, density.x, density.y, highest=8.0)),
     'js': ('JS of each seed and their mean.', plots.groups(bars, y_label='JS', y_log=True)),
     **residuals}
 

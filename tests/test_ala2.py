@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import ala2, checks, noise_level, training, uses
+from experiments import ala2, checks, noise_level, stages, training, uses
 from experiments.configs import ala2 as ala2_config
 from experiments.configs import checks as checks_config
 from experiments.configs import noise_level as noise_level_config
@@ -71,10 +71,10 @@ def test_training_stopped_and_resumed_equals_one_that_never_stopped(finished, tm
   training.train.fit = fit_half
   try:
     with pytest.raises(KeyboardInterrupt):
-      ala2.get_model(half, split, system, tmp_path)
+      stages.get_model(half, split, system, tmp_path)
   finally:
     training.train.fit = original
-  model, resumed = ala2.get_model(config, split, system, tmp_path)
+  model, resumed = stages.get_model(config, split, system, tmp_path)
   never_stopped = training.load_params(model, folder / 'model' / 'best')
   assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), resumed, never_stopped))
   steps = [row['step'] for row in training.read_metrics(tmp_path / 'metrics.csv')]
@@ -226,7 +226,7 @@ def test_the_committed_checkpoint_is_a_small_force_field():
   assert sum(path.stat().st_size for path in folder.rglob('*')) < 1_000_000
   config = ala2_config.get_config('pretrained')
   system = embedded.ala2_system()
-  model, params = ala2.get_model(config, None, system, folder)
+  model, params = stages.get_model(config, None, system, folder)
   force = jax.jit(uses.make_force(config, model, system, config.simulate.level))
   x = embedded.load_ala2().x[0]
   assert np.isfinite(force(params, x)).all()

@@ -232,3 +232,22 @@ def test_positions_that_cannot_be_evaluated_are_refused():
     structure.internal_coordinates(np.zeros((0, 5, 3)))
   with pytest.raises(ValueError, match='not finite'):
     structure.pair_histograms(np.full((1, 4, 3), np.nan))
+
+
+def test_a_plane_histogram_loses_no_sample():
+  reference = np.array([[0.0, 0.0], [1.0, 2.0]])
+  edges = densities.plane_edges(reference, bins=4, margin=0.0)
+  counts = densities.plane_histogram(np.array([[0.1, 0.1], [0.1, 9.0], [-7.0, 0.1]]), edges)
+  assert counts.sum() == 3 and counts[0, 0] == 2 and counts[0, -1] == 1
+  with pytest.raises(ValueError, match='points: found values that are not finite'):
+    densities.plane_histogram(np.array([[np.nan, 0.0]]), edges)
+
+
+def test_chain_features_are_smooth_where_a_raw_dihedral_jumps():
+  def chain(angle):  # a planar trans chain whose end is turned by `angle`
+    return np.array([[1, 0, 0], [0, 0, 0], [0, 1, 0], [np.cos(angle), 1, np.sin(angle)]])
+
+  x = np.stack([chain(np.pi - 1e-3), chain(np.pi + 1e-3)]).astype(np.float32)
+  raw, smooth = (structure.chain_features(x, raw=flag) for flag in (True, False))
+  assert raw.shape == (2, 1 + 6) and smooth.shape == (2, 2 + 6)
+  assert abs(raw[0, 0] - raw[1, 0]) > 6 and np.abs(smooth[0] - smooth[1]).max() < 0.01

@@ -14,7 +14,7 @@ LAYERS = (  # modules of each layer, and the layers they may import from
   ({'energy', 'prior', 'losses', 'sampler', 'force', 'langevin', 'sharding', 'checkpoint',
     'trajectory'}, {0, 1}),
   ({'simulate', 'tempering', 'train'}, {0, 1, 3}),
-  ({'evaluation', 'checks', 'plots'}, {0, 1}),
+  ({'evaluation', 'checks', 'plots', 'maps'}, {0, 1}),
   ({'baselines'}, {0, 1, 2, 3, 4}),
 )
 SIDEWAYS = {('schedule', 'geometry')}  # noise is centred where positions are
@@ -24,7 +24,8 @@ DOORS = {
   'orbax': {'twoforone/checkpoint'}, 'flax': {'twoforone/networks/', 'twoforone/baselines/'},
   'openmm': {'twoforone/datasets/openmm_generator'},
   'mdtraj': {'twoforone/datasets/', 'twoforone/trajectory'},
-  'deeptime': {'twoforone/evaluation/kinetics'}, 'matplotlib': {'twoforone/plots'},
+  'deeptime': {'twoforone/evaluation/kinetics'},
+  'matplotlib': {'twoforone/plots', 'twoforone/maps'},
   'absl': {'experiments/'}, 'ml_collections': {'experiments/'},
 }
 

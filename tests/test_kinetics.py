@@ -181,3 +181,15 @@ def test_angles_beside_pi_are_neighbours():
 def test_basins_of_torsions():
   angles = np.array([[-1.3, -0.5], [1.0, 0.5], [-1.3, 2.6], [np.nan, 0.0]])
   assert kinetics.basin_labels(angles).tolist() == [0, 1, 2, -1]
+
+
+def test_tica_of_chunks_of_features_is_that_of_the_whole():
+  rng = np.random.default_rng(3)
+  slow = np.cumsum(rng.normal(size=(500, 1)), axis=0)
+  pieces = [np.concatenate([slow[::k], rng.normal(size=slow[::k].shape)], axis=1) for k in (1, 2)]
+  whole = kinetics.fit_tica([2 * piece for piece in pieces], 5, 1)
+  chunked = kinetics.fit_tica(pieces, 5, 1, features=lambda piece: 2 * piece, chunk=70)
+  found, expected = chunked(pieces[0][:, None]), whole(2 * pieces[0])
+  assert found.shape == (500, 1, 1)
+  # The covariances are sums in another order.
+  assert np.abs(np.abs(found[:, 0]) - np.abs(expected)).max() < 1e-6 * np.abs(expected).max()

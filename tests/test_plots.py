@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from twoforone import plots
+from twoforone import maps, plots
 from twoforone.units import KJ_PER_KCAL
 
 RNG = np.random.default_rng(0)
@@ -27,9 +27,10 @@ def make_figures() -> dict[str, Figure]:
     'groups': plots.groups(
       {name: {use: RNG.random(3) for use in ('i.i.d.', 'simulation')} for name in 'abc'},
       y_label='JS'),
-    'maps': plots.free_energy_maps(
+    'maps': maps.free_energy_maps(
       {name: 9 * RNG.random((30, 20)) for name in 'abcdef'}, np.arange(30.0), np.arange(20.0),
-      highest=8.0),
+      highest=8.0, axes_labels=('TIC 1', 'TIC 2'), mark=(3.0, 4.0)),
+    'contacts': maps.contact_maps({name: RNG.random((10, 10)) for name in 'abcde'}),
     'curves': plots.curves({'one': {'a': scan}, 'two': {'a': scan}}, x_label='level',
                            y_label=['JS', 'temperature [K]'], lines={'floor': 0.1}),
   }
@@ -57,7 +58,7 @@ def test_ramachandran_has_phi_on_x_in_kcal_per_mol():
 def test_maps_have_the_first_axis_on_x_and_one_scale():
   energy = np.full((3, 2), np.inf)
   energy[2, 0], energy[0, 1] = 0.0, 5.0
-  figure = plots.free_energy_maps({'a': energy, 'b': energy / 2}, np.array([1.0, 2.0, 3.0]),
+  figure = maps.free_energy_maps({'a': energy, 'b': energy / 2}, np.array([1.0, 2.0, 3.0]),
                                   np.array([10.0, 20.0]), highest=8.0)
   meshes = [axis.collections[0] for axis in figure.axes[:2]]
   assert meshes[0].get_array().count() == 2 and meshes[0].get_array()[0, 2] == 0.0

@@ -61,32 +61,6 @@ def ramachandran(free_energies: Mapping[str, Float[np.ndarray, 'bins bins']]) ->
   return figure
 
 
-def free_energy_maps(
-  maps: Mapping[str, Float[np.ndarray, 'nx ny']], x: Float[np.ndarray, ' nx'],
-  y: Float[np.ndarray, ' ny'], *, highest: float, columns: int = 5
-) -> Figure:
-  """Free energies over a plane on one colour scale from 0 to `highest`, in the unit given.
-
-  Args:
-    maps: by name, minimum zero, on the grid of `x` and `y`.
-    highest: beyond it nothing is drawn.
-  """
-  columns = min(columns, len(maps))
-  rows = -(-len(maps) // columns)
-  figure = Figure(figsize=(2.3 * columns + 0.7, 2.4 * rows), layout='constrained')
-  axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-  for axis in axes[len(maps):]:
-    axis.set_axis_off()
-  seen = np.any([values <= highest for values in maps.values()], axis=0)
-  for axis, (name, values) in zip(axes, maps.items(), strict=False):
-    mesh = axis.pcolormesh(x, y, np.ma.masked_greater(values, highest).T, vmin=0, vmax=highest,
-                           cmap='magma', rasterized=True)
-    axis.set_title(name, fontsize='small')
-    axis.set(xlim=x[seen.any(axis=1)][[0, -1]], ylim=y[seen.any(axis=0)][[0, -1]])
-  figure.colorbar(mesh, ax=list(axes), label='free energy [kT]')
-  return figure
-
-
 def profiles(
   panels: Mapping[str, Mapping[str, Float[np.ndarray, ' bins']]],
   bands: Mapping[str, tuple[np.ndarray, np.ndarray]], *, band_name: str

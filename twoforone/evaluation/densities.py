@@ -26,6 +26,34 @@ def torsion_histogram(
   return np.histogram2d(flat[:, 0], flat[:, 1], bins=(edges, edges))[0]
 
 
+def plane_edges(
+  points: Float[np.ndarray, '*frames 2'], bins: int = 101, margin: float = 0.05
+) -> tuple[Float[np.ndarray, ' edges'], Float[np.ndarray, ' edges']]:
+  """Equal bins over the range of the points along each axis, wider by a margin at each end."""
+  flat = points.reshape(-1, 2).astype(np.float64)
+  low, high = flat.min(axis=0), flat.max(axis=0)
+  low, high = low - margin * (high - low), high + margin * (high - low)
+  return tuple(np.linspace(a, b, bins + 1) for a, b in zip(low, high, strict=True))
+
+
+def plane_histogram(
+  points: Float[np.ndarray, '*frames 2'], edges: tuple[np.ndarray, np.ndarray]
+) -> Float[np.ndarray, 'nx ny']:
+  """Counts in a plane of two collective variables; what is outside goes to the border cells.
+
+  Nothing vanishes: a sample outside the reference's range is as wrong as one in an empty cell.
+  Arts et al. (2023) drop such samples.
+
+  Raises:
+    ValueError: when a point is not finite.
+  """
+  flat = points.reshape(-1, 2).astype(np.float64)
+  if not np.isfinite(flat).all():
+    raise ValueError('points: found values that are not finite')
+  inside = [values.clip(edge[0], edge[-1]) for values, edge in zip(flat.T, edges, strict=True)]
+  return np.histogram2d(*inside, bins=edges)[0]
+
+
 def torsion_js(
   first: Float[np.ndarray, '*frames dihedrals'], second: Float[np.ndarray, '*other dihedrals'],
   bins: int = 60,

@@ -206,27 +206,39 @@ def elbow(inertia: Float[np.ndarray, ' sizes']) -> int:
 
 
 def fit_tica(
-  features: Sequence[Float[np.ndarray, '_ d']], lag: int, dim: int
+  pieces: Sequence[Num[np.ndarray, '_ *shape']], lag: int, dim: int, *,
+  features: Callable[[np.ndarray], np.ndarray] = lambda piece: piece, chunk: int = 50_000
 ) -> Callable[[np.ndarray], np.ndarray]:
-  """tica(features[..., d]) -> [..., dim]: the slowest linear projections, kinetic-map scaled.
+  """tica(frames) -> [..., dim]: the slowest linear projections of features, kinetic-map scaled.
 
-  Time-lagged pairs stay within a trajectory (Pérez-Hernández et al. 2013).
+  Time-lagged pairs stay within a trajectory (Pérez-Hernández et al. 2013). Features of `chunk`
+  frames are held at a time.
+
+  Args:
+    pieces: trajectories along axis 0.
+    lag: in frames.
+    features: of frames [F, ...], [F, d], for example `structure.chain_features`; itself by default.
 
   Raises:
     ValueError: for a lag that no pair of frames spans.
   """
-  shortest = min(len(piece) for piece in features)
+  shortest = min(len(piece) for piece in pieces)
   if not 1 <= lag < shortest:
     raise ValueError(f'lag: found {lag} frames, expected at least 1 and fewer than the '
                      f'{shortest} frames of the shortest trajectory')
   estimator = TICA(lagtime=lag, dim=dim, scaling='kinetic_map')
-  for piece in features:
-    estimator.partial_fit((piece[:-lag].astype(np.float64), piece[lag:].astype(np.float64)))
+  for piece in pieces:
+    for start in range(0, len(piece) - lag, chunk):
+      part = features(piece[start:start + chunk + lag]).astype(np.float64)
+      estimator.partial_fit((part[:-lag], part[lag:]))
   model = estimator.fetch_model()
+  frame_axes = pieces[0].ndim - 1
 
-  def tica(features):
-    flat = features.reshape(-1, features.shape[-1]).astype(np.float64)
-    return model.transform(flat).reshape(*features.shape[:-1], -1)
+  def tica(frames):
+    flat = frames.reshape(-1, *frames.shape[frames.ndim - frame_axes:])
+    parts = [model.transform(features(flat[start:start + chunk]).astype(np.float64))
+             for start in range(0, len(flat), chunk)]
+    return np.concatenate(parts).reshape(*frames.shape[:frames.ndim - frame_axes], -1)
 
   return tica
 

@@ -37,7 +37,7 @@ def internal_coordinates(x: Positions, *, chunk: int = 65536) -> Internal:
     raise ValueError(f'x: found {x.shape[-2]} beads, expected at least 4')
   neighbours = np.stack([np.arange(x.shape[-2] - 1), np.arange(1, x.shape[-2])], axis=1)
   parts = [[np.asarray(value)[:count] for value in _internal(frames, neighbours)]
-           for frames, count in _chunks(x, chunk)]
+           for frames, count in chunks(x, chunk)]
   columns = (np.concatenate(column) for column in zip(*parts, strict=True))
   return Internal(*(column.reshape(*x.shape[:-2], -1) for column in columns))
 
@@ -52,7 +52,7 @@ def pair_distances(
 ) -> Float[np.ndarray, '*frames pairs']:
   """|x_i - x_j| in nm of the pairs of `pair_indices`."""
   pairs = pair_indices(x.shape[-2], offset)
-  parts = [np.asarray(_distances(frames, pairs))[:count] for frames, count in _chunks(x, chunk)]
+  parts = [np.asarray(_distances(frames, pairs))[:count] for frames, count in chunks(x, chunk)]
   return np.concatenate(parts).reshape(*x.shape[:-2], -1)
 
 
@@ -67,7 +67,7 @@ def pair_histograms(
   pairs = pair_indices(x.shape[-2], offset)
   rows = np.arange(len(pairs))
   counts = np.zeros((len(pairs), 1))
-  for frames, count in _chunks(x, chunk):
+  for frames, count in chunks(x, chunk):
     distance = np.asarray(_distances(frames, pairs))[:count]
     if not np.isfinite(distance).all():
       raise ValueError('x: found pair distances that are not finite')
@@ -88,6 +88,17 @@ def pair_distance_js(
   bins = max(first.shape[1], second.shape[1])
   return np.array([densities.js_divergence(p, q) for p, q in
                    zip(_widen(first, bins), _widen(second, bins), strict=True)])
+
+
+def chain_features(x: Positions, *, raw: bool = False) -> Float[np.ndarray, '*frames features']:
+  """Dihedrals along the chain as sine and cosine, then all pair distances [nm]: input for TICA.
+
+  Args:
+    raw: the dihedrals themselves [rad], as Arts et al. (2023); they jump at ±pi.
+  """
+  dihedrals = internal_coordinates(x).dihedrals
+  angles = [dihedrals] if raw else [np.sin(dihedrals), np.cos(dihedrals)]
+  return np.concatenate([*angles, pair_distances(x)], axis=-1)
 
 
 def phi_psi(x: Float[np.ndarray, '*frames beads 3']) -> Float[np.ndarray, '*frames 2']:
@@ -117,8 +128,8 @@ def _distances(x, pairs):
   return jax.vmap(geometry.distances, in_axes=(0, None))(x, pairs)
 
 
-def _chunks(x: np.ndarray, chunk: int) -> Iterator[tuple[np.ndarray, int]]:
-  """Chunks of one shape, the last filled up with zeros, each with its number of real frames."""
+def chunks(x: Positions, chunk: int) -> Iterator[tuple[np.ndarray, int]]:
+  """The frames in chunks of one shape, the last filled up with zeros, and how many are real."""
   frames = x.reshape(-1, *x.shape[-2:])
   if not len(frames):
     raise ValueError('x: found no frames')
