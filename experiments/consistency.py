@@ -1,9 +1,9 @@
 """One energy for both uses: does the simulation equal the i.i.d. samples, and which term does it?
 
 Every objective of the config is trained with every seed and scored against the held-out run; then
-the training steps of all are timed in turn, and the Fokker-Planck residual of each energy is taken
-on validation frames. Leaves consistency.md, .json and .png, costs.json, residual.json and .png, and
-a folder for each run (`experiments.study`).
+the training steps of all are timed in turn, and each energy's Fokker-Planck residual and largest
+stable time step are taken on validation frames. Leaves consistency.md, .json and .png, costs.json,
+energies.json, residual.png, and a folder for each run (`experiments.study`).
 """
 
 import json
@@ -12,7 +12,7 @@ import pathlib
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import ala2, command_line, cost, stages, study
+from experiments import ala2, command_line, cost, stages, study, uses
 from experiments.residual import residual_curve
 from twoforone import plots
 from twoforone.datasets.ala2 import ala2_system
@@ -23,8 +23,9 @@ def run(config: ConfigDict, workdir: str) -> dict:
   folder = command_line.prepare_workdir(workdir, config, may_change=('runs', 'seeds'))
   table = study.run_all(config, folder, lambda table: write(folder, table))
   costs = measure_costs(config, folder)
-  plots.save(residual_figure(measure_residuals(config, folder)), folder / 'residual.png')
-  write(folder, table, costs, '\n\n![residual](residual.png)')
+  energies = measure_energies(config, folder)
+  plots.save(residual_figure(config, energies), folder / 'residual.png')
+  write(folder, table, describe(costs, energies))
   return table
 
 
@@ -40,43 +41,53 @@ def measure_costs(config, folder: pathlib.Path) -> dict[str, dict[str, float]]:
   return found
 
 
-def measure_residuals(config, folder: pathlib.Path) -> dict[str, dict]:
-  """run -> sigma, rms and mean of its residual, of the first seed."""
-  path = folder / 'residual.json'
+def measure_energies(config, folder: pathlib.Path) -> dict[str, dict]:
+  """run -> its residual over sigma and its largest stable step [fs], of the first seed."""
+  path, seed = folder / 'energies.json', config.seeds[0]
   found = json.loads(path.read_text()) if path.exists() else {}
-  for name in config.curves:
-    if name in found or name not in config.runs:
+  for name in config.runs:
+    if name in found:
       continue
-    chosen = study.configure(config, name, config.seeds[0], folder)
-    chosen.pretrained = str(folder / name / f'seed_{config.seeds[0]}' / 'model' / 'best')
-    split = ala2.load_split(chosen)
-    model, params = stages.get_model(chosen, split, ala2_system(), folder)
-    x = split.validation.x
-    curve = residual_curve(model, params, x[::max(1, len(x) // config.residual_frames)])
+    chosen = study.configure(config, name, seed, folder)
+    chosen.pretrained = str(folder / study.source(config, name) / f'seed_{seed}/model/best')
+    split, system = ala2.load_split(chosen), ala2_system()
+    model, params = stages.get_model(chosen, split, system, folder)
+    x = split.validation.x[::max(1, len(split.validation.x) // config.frames)]
+    curve = residual_curve(model, params, x)
+    quarter = uses.automatic_dt(chosen, model, system, params, x)
     found[name] = {field: values.tolist() for field, values in curve._asdict().items()}
+    found[name]['stable step [fs]'] = 4e3 * quarter
     path.write_text(json.dumps(found, indent=2) + '\n')
   return found
 
 
-def residual_figure(residuals: dict[str, dict]) -> plots.Figure:
+def residual_figure(config, energies: dict[str, dict]) -> plots.Figure:
   """Root mean square of R / D over sigma, its mean over frames removed."""
-  named = {name: plots.Curve(np.array(curve['sigma']), np.array(curve['rms']))
-           for name, curve in residuals.items()}
+  named = {name: plots.Curve(np.array(energies[name]['sigma']), np.array(energies[name]['rms']))
+           for name in config.curves if name in energies}
   return plots.curves({'': named}, x_label='sigma', y_label='Fokker-Planck residual / D',
                       x_log=True, y_log=True)
 
 
-def write(folder: pathlib.Path, table: dict, costs: dict | None = None, more: str = '') -> None:
-  """The table so far and the JS of both uses; in the end also the costs."""
+def describe(costs: dict, energies: dict) -> str:
+  """What a training step costs, timed in turn, and how long a time step the energy bears."""
+  least = min(found['ms per step'] for found in costs.values())
+  lines = ['| run | ms per training step | of the cheapest | GFLOP | largest stable step [fs] |',
+           '|---|---|---|---|---|']
+  for name, found in costs.items():
+    step, flop = found['ms per step'], found['GFLOP per step']
+    lines.append(f'| {name} | {step:.1f} | {step / least:.2f} | {flop:.2f} | '
+                 f'{energies[name]["stable step [fs]"]:.1f} |')
+  return ('\n\nTraining steps were timed in turn in one run. The stable step is 2 / ω of the '
+          'stiffest mode at validation frames.\n\n' + '\n'.join(lines)
+          + '\n\n![residual](residual.png)')
+
+
+def write(folder: pathlib.Path, table: dict, more: str = '') -> None:
+  """The table so far and the JS of both uses; in the end also what was measured of each energy."""
   groups = {name: {use: study.values(seeds, column) for use, column in study.USES.items()}
             for name, seeds in table.items()}
   heading = '# One energy, two uses\n\nMean over the training seeds ± their standard deviation.'
-  if costs:
-    least = min(found['ms per step'] for found in costs.values())
-    lines = ['| training step, timed in turn | ms | of the cheapest | GFLOP |', '|---|---|---|---|']
-    lines += [f'| {name} | {found["ms per step"]:.1f} | {found["ms per step"] / least:.2f} | '
-              f'{found["GFLOP per step"]:.2f} |' for name, found in costs.items()]
-    heading += '\n\n' + '\n'.join(lines)
   study.write(folder, 'consistency', heading + more, table,
               plots.groups(groups, y_label=study.JS, y_log=True))
 

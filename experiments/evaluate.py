@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.report import Row
+from experiments.scores import population_rows, score_sets
 from twoforone.evaluation import densities, structure, uncertainty
 from twoforone.units import KJ_PER_KCAL, NM_PER_ANGSTROM
 
@@ -28,21 +29,16 @@ def evaluate_ala2(
     kT: of the data [kJ/mol].
     seed: of the draws behind the floors.
   """
-  measured = measure(reference)
-  halves = compare(*map(measure, uncertainty.halves(reference)), kT)
-  pool = np.concatenate(training)
-  rows = []
-  for name, x in samples.items():
-    found = measure(x)
-    draw = uncertainty.thinned(pool, found.frames, seed)
-    floor = compare(measure(draw), measured, kT)
-    counting = count_floors(found, measured, kT, seed)
-    for (metric, unit), value in compare(found, measured, kT).items():
-      rows.append(Row(name, metric, value, floor=floor[metric, unit], halves=halves[metric, unit],
-                      counting=counting.get(metric), unit=unit, frames=found.frames,
-                      floor_frames=len(draw)))
-    rows += population_rows(name, found, measured)
-  return rows + population_rows('held-out run', measured, measured)
+  def floors(found, expected):
+    return count_floors(found, expected, kT, seed)
+
+  rows = score_sets(
+    samples, reference=reference, training=training, measure=measure,
+    compare=lambda found, expected: compare(found, expected, kT), count_floors=floors, seed=seed)
+  expected = structure.basins(structure.phi_psi(reference))
+  for name, x in {**samples, 'held-out run': reference}.items():
+    rows += population_rows(name, structure.basins(structure.phi_psi(x)), expected)
+  return rows
 
 
 class Measured(NamedTuple):
@@ -97,17 +93,6 @@ def count_floors(sample: Measured, reference: Measured, kT: float, seed: int) ->
       metric, densities.probability(_counts(reference, bins)), num_samples=sample.frames,
       num_reference=reference.frames, seed=seed, repeats=10).mean())
   return floors
-
-
-def population_rows(name: str, sample: Measured, reference: Measured) -> list[Row]:
-  """Basin populations with block errors (over replicas where there are several)."""
-  expected = structure.basins(reference.internal.dihedrals[..., :2])
-  rows = []
-  for basin, inside in structure.basins(sample.internal.dihedrals[..., :2]).items():
-    found = uncertainty.estimate(inside)
-    rows.append(Row(name, f'population {basin}', found.mean, error=found.error,
-                    reference=float(expected[basin].mean()), frames=sample.frames))
-  return rows
 
 
 def _counts(measured: Measured, bins: int) -> np.ndarray:

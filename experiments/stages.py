@@ -35,9 +35,9 @@ def check_config(config, system) -> None:
                      'train.milestone.levels come before there is a force to choose a step for')
   level_time(models.make_schedule(config.schedule), settings.level)
   make_bond_check(system.bonds, settings.longest_bond)
-  if len(settings.mass) != len(system.beads):
+  if len(settings.mass) not in (0, len(system.beads)):
     raise ValueError(f'simulate.mass: found {len(settings.mass)} values, expected '
-                     f'{len(system.beads)}, one for each bead')
+                     f'{len(system.beads)}, one for each bead, or none for those of the system')
   if config.sample.num_samples < settings.replicas:
     raise ValueError(f'sample.num_samples: found {config.sample.num_samples}, expected at least '
                      f'{settings.replicas}: every replica starts from a sample')

@@ -43,7 +43,7 @@ def make_integrator(config, model: Model, system: System, level: int) -> langevi
   """The dynamics of `config.simulate` on that force field."""
   settings = config.simulate
   make = pick('simulate.integrator', settings.integrator, INTEGRATORS)
-  return make(make_force(config, model, system, level), mass=np.array(settings.mass),
+  return make(make_force(config, model, system, level), mass=choose_mass(settings, system),
               dt=settings.dt, friction=settings.friction)
 
 
@@ -51,4 +51,9 @@ def automatic_dt(config, model: Model, system: System, params, x: np.ndarray) ->
   """A quarter of the largest stable time step [ps] at some of the frames x [F, n, 3] in nm."""
   force = make_force(config, model, system, config.simulate.level)
   return langevin.automatic_time_step(
-    force, params, jnp.asarray(x[:50]), mass=np.array(config.simulate.mass))
+    force, params, jnp.asarray(x[:50]), mass=choose_mass(config.simulate, system))
+
+
+def choose_mass(settings, system: System) -> np.ndarray:
+  """The masses of the config, or those of the system where it has none."""
+  return np.array(settings.mass or system.mass)

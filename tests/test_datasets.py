@@ -106,14 +106,14 @@ def test_split_shuffled_holds_out_a_run_and_mixes_the_others_in_time():
   dataset.split_fold, lambda *args, **options: dataset.split_shuffled(*args, 0, **options)])
 def test_splits_refuse(split):
   data = make_data()
-  with pytest.raises(ValueError, match=r'fold: found 4, expected one of the runs \[0, 1, 2, 3\]'):
+  with pytest.raises(ValueError, match=r'fold: found \[4\], expected some of the runs \[0, 1, 2'):
     split(data, 4)
   for fraction in (0.0, 1.0, -0.5, float('nan')):
     with pytest.raises(ValueError, match=r'validation_fraction: found .* between 0 and 1'):
       split(data, 0, validation_fraction=fraction)
   with pytest.raises(ValueError, match=r'validation_fraction: found 0.01, which is 0 of'):
     split(data, 0, validation_fraction=0.01)
-  with pytest.raises(ValueError, match='one run only'):
+  with pytest.raises(ValueError, match=r'all runs \(\[0\]\)'):
     split(make_data(num_runs=1), 0)
 
 
@@ -424,3 +424,29 @@ def test_force_identity_experiment_writes_its_table(tmp_path):
   lines = (tmp_path / 'out' / 'force_identity.csv').read_text().splitlines()
   assert len(lines) == 21 and lines[0].startswith('i,j,beads,mean')
   assert '| 0 | 1 | C-N |' in (tmp_path / 'out' / 'force_identity.md').read_text()
+
+
+def test_several_runs_are_held_out_together():
+  data = make_data()
+  split = dataset.split_fold(data, (1, 3))
+  assert set(split.test.run) == {1, 3} and set(split.train.run) == {0, 2}
+  assert set(split.validation.run) == {0, 2}
+  with pytest.raises(ValueError, match=r'fold: found all runs'):
+    dataset.split_fold(data, (0, 1, 2, 3))
+
+
+def test_resampling_by_weight_has_the_weighted_mean_and_no_order():
+  data = make_data()
+  weight = np.random.default_rng(0).exponential(size=len(data.x))
+  weighted = data._replace(weight=weight)
+  found = dataset.resample(weighted, 4000, seed=1)
+  assert found.weight is None and found.interval is None and len(found.run) == 4000
+  share = weight / weight.sum()
+  value = data.x[:, 0, 0].astype(float)
+  mean = share @ value
+  error = np.sqrt(share @ (value - mean) ** 2 / 4000)
+  assert abs(found.x[:, 0, 0].mean() - mean) < 4 * error
+  assert dataset.effective_size(np.ones(7)) == 7
+  assert dataset.split_fold(weighted, 0).test.weight.tolist() == weight[data.run == 0].tolist()
+  with pytest.raises(ValueError, match='weight: found none'):
+    dataset.resample(data, 10, seed=0)

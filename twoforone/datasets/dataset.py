@@ -25,6 +25,7 @@ class Dataset(NamedTuple):
     run: which independent run each frame is of, [frames] int.
     interval: ps between the frames of a run, None when unknown or uneven.
     system: the molecule.
+    weight: of each frame, [frames], where the runs were biased; see `resample`.
   """
 
   x: np.ndarray
@@ -32,6 +33,7 @@ class Dataset(NamedTuple):
   run: np.ndarray
   interval: float | None
   system: System
+  weight: np.ndarray | None = None
 
 
 class Split(NamedTuple):
@@ -100,15 +102,21 @@ def check_frames(label: str, values: np.ndarray, num_beads: int) -> None:
                      f'is frame {bad[0]}; expected finite numbers')
 
 
-def split_fold(dataset: Dataset, fold: int, *, validation_fraction: float = 0.1) -> Split:
-  """Test: run `fold`. Validation: the last fraction of each other run. Train: what is left.
+def split_fold(
+  dataset: Dataset, fold: int | Sequence[int], *, validation_fraction: float = 0.1
+) -> Split:
+  """Test: the runs of `fold`. Validation: the last fraction of each other run. Train: the rest.
+
+  Args:
+    fold: one run, or several.
 
   Raises:
     ValueError: for a fold that is no run, or a fraction that leaves a part empty.
   """
+  fold = np.atleast_1d(fold)
   _check_split(dataset, fold, validation_fraction)
   validation = np.zeros(len(dataset.x), bool)
-  for run in np.unique(dataset.run[dataset.run != fold]):
+  for run in np.setdiff1d(dataset.run, fold):
     frames = np.flatnonzero(dataset.run == run)
     size = round(validation_fraction * len(frames))
     if not 0 < size < len(frames):
@@ -130,7 +138,7 @@ def split_shuffled(
   Raises:
     ValueError: for a fold that is no run, or a fraction that leaves a part empty.
   """
-  _check_split(dataset, fold, validation_fraction)
+  _check_split(dataset, np.array([fold]), validation_fraction)
   frames = np.flatnonzero(dataset.run != fold)
   size = round(validation_fraction * len(frames))
   if not 0 < size < len(frames):
@@ -138,7 +146,7 @@ def split_shuffled(
                      f'{len(frames)} frames')
   validation = np.zeros(len(dataset.x), bool)
   validation[np.random.default_rng(seed).permutation(frames)[:size]] = True
-  return _split(dataset, fold, validation, None)
+  return _split(dataset, np.array([fold]), validation, None)
 
 
 def subset(dataset: Dataset, size: int, seed: int) -> Dataset:
@@ -153,6 +161,26 @@ def subset(dataset: Dataset, size: int, seed: int) -> Dataset:
     raise ValueError(f'size: found {size}, expected 1 to {len(dataset.x)}, the number of frames')
   frames = np.random.default_rng(seed).permutation(len(dataset.x))[:size]
   return _take(dataset, np.sort(frames), None)
+
+
+def resample(dataset: Dataset, size: int, seed: int) -> Dataset:
+  """`size` frames drawn with replacement in proportion to their weights: unbiased, no time order.
+
+  Raises:
+    ValueError: for a size below one, or data without weights.
+  """
+  if dataset.weight is None:
+    raise ValueError('weight: found none, expected a weight for each frame')
+  if size < 1:
+    raise ValueError(f'size: found {size}, expected at least 1')
+  share = dataset.weight / dataset.weight.sum()
+  frames = np.random.default_rng(seed).choice(len(share), size, p=share)
+  return _take(dataset, np.sort(frames), None)._replace(weight=None)
+
+
+def effective_size(weight: Float[np.ndarray, ' frames']) -> float:
+  """(Σ w)² / Σ w²: how many equally weighted frames these are worth (Kish 1965)."""
+  return float(weight.sum() ** 2 / np.square(weight).sum())
 
 
 def concatenate(datasets: Sequence[Dataset]) -> Dataset:
@@ -200,12 +228,12 @@ def _check_bonds(label: str, x: np.ndarray, system: System) -> None:
                      f"{SHORTEST_BOND} nm; were nm taken for ångström (length_unit='nm')?")
 
 
-def _check_split(dataset: Dataset, fold: int, validation_fraction: float) -> None:
+def _check_split(dataset: Dataset, fold: np.ndarray, validation_fraction: float) -> None:
   runs = np.unique(dataset.run)
-  if fold not in runs:
-    raise ValueError(f'fold: found {fold}, expected one of the runs {runs.tolist()}')
-  if len(runs) < 2:
-    raise ValueError(f'fold: found one run only ({fold}), nothing is left to train on; '
+  if not len(fold) or not np.isin(fold, runs).all():
+    raise ValueError(f'fold: found {fold.tolist()}, expected some of the runs {runs.tolist()}')
+  if np.isin(runs, fold).all():
+    raise ValueError(f'fold: found all runs ({fold.tolist()}), nothing is left to train on; '
                      'read the file with num_runs above one to cut it')
   if not 0 < validation_fraction < 1:
     raise ValueError(f'validation_fraction: found {validation_fraction}, expected a number '
@@ -213,15 +241,17 @@ def _check_split(dataset: Dataset, fold: int, validation_fraction: float) -> Non
 
 
 def _split(
-  dataset: Dataset, fold: int, validation: np.ndarray, interval: float | None
+  dataset: Dataset, fold: np.ndarray, validation: np.ndarray, interval: float | None
 ) -> Split:
-  """Test is run `fold`, validation a mask over frames of the other runs."""
-  test = dataset.run == fold
+  """Test are the runs of `fold`, validation a mask over frames of the other runs."""
+  test = np.isin(dataset.run, fold)
   return Split(_take(dataset, ~test & ~validation, interval),
                _take(dataset, validation, interval), _take(dataset, test, dataset.interval))
 
 
 def _take(dataset: Dataset, frames: np.ndarray, interval: float | None) -> Dataset:
-  forces = None if dataset.forces is None else dataset.forces[frames]
-  return dataset._replace(
-    x=dataset.x[frames], forces=forces, run=dataset.run[frames], interval=interval)
+  def take(values):
+    return None if values is None else values[frames]
+
+  return dataset._replace(x=dataset.x[frames], forces=take(dataset.forces),
+                          run=dataset.run[frames], interval=interval, weight=take(dataset.weight))

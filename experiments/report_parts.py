@@ -1,0 +1,87 @@
+"""What the reports of all molecules share: notes, temperatures, losses and the sets to score."""
+
+import pathlib
+
+import numpy as np
+
+from experiments import report, training
+from twoforone import plots
+from twoforone.datasets.dataset import Split
+from twoforone.evaluation import temperature, uncertainty
+from twoforone.simulate import BlowUp, Info
+
+
+def sound_sets(samples: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
+  """The finite samples [F, n, 3] and the replicas [F, R, n, 3] that were never lost, by name."""
+  sound = sound_replicas(x)
+  sets = {'i.i.d.': samples[np.isfinite(samples).all(axis=(1, 2))]}
+  return sets | ({'simulation': x[:, sound]} if sound.any() and len(x) else {})
+
+
+def sound_replicas(x: np.ndarray) -> np.ndarray:
+  """Which replicas of [F, R, n, 3] are finite throughout, [R]."""
+  return np.isfinite(x).all(axis=(0, 2, 3))
+
+
+def count_rows(lost: list[BlowUp], num_samples: int, finite: int) -> list[report.Row]:
+  """How many replicas were lost and how many samples are not finite."""
+  return [report.Row('simulation', 'replicas lost', len(lost), reference=0.0),
+          report.Row('i.i.d.', 'samples not finite', num_samples - finite, reference=0.0)]
+
+
+def notes(
+  config, split: Split, x: np.ndarray, lost: list[BlowUp], held_out: str
+) -> list[str]:
+  """What was compared with what, and every replica that was lost."""
+  settings = config.simulate
+  frames, replicas = x.shape[:2]
+  return [
+    f'Held out: {held_out}, {len(split.test.x):,} frames; trained on '
+    f'{len(split.train.x):,} frames of the other runs.',
+    f'Simulation: {replicas} replicas, {frames} frames each after '
+    f'{settings.burn_in_frames} of burn-in, {settings.stride * settings.dt:g} ps apart; level '
+    f'{settings.level}, {settings.dt * 1000:g} fs, friction {settings.friction:g}/ps, '
+    f'{settings.temperature:g} K, {settings.integrator}; started from '
+    f'{"i.i.d. samples" if settings.start == "samples" else "training frames"}.',
+    *(f'Lost: {blow_up}' for blow_up in lost)]
+
+
+def temperature_rows(
+  info: Info, sound: np.ndarray, num_beads: int, thermostat: float
+) -> list[report.Row]:
+  """Kinetic and configurational temperature of the sound replicas, with their errors."""
+  kinetic = temperature.kinetic_temperature(info.kinetic[:, sound], num_beads)
+  virial = temperature.configurational_temperature(info.virial[:, sound], num_beads)
+  found = {'configurational temperature': uncertainty.estimate(virial)}
+  if not np.isnan(kinetic).all():  # overdamped dynamics have no momenta
+    found = {'kinetic temperature': uncertainty.estimate(kinetic)} | found
+  return [report.Row('simulation', name, value.mean, unit='K', error=value.error,
+                     reference=thermostat) for name, value in found.items()]
+
+
+def training_figures(path: pathlib.Path) -> dict[str, tuple[str, plots.Figure]]:
+  """Name -> (caption, figure): losses, losses by noise level, JS of the milestones' samples.
+
+  None where the metrics.csv of `path` is absent: the model was not trained in this run.
+  """
+  rows = training.read_metrics(path)
+  if not rows:
+    return {}
+
+  def curve(field):
+    points = [(row['step'], row[field]) for row in rows if row.get(field) is not None]
+    return plots.Curve(*map(np.array, zip(*points, strict=True)))
+
+  fields = list(rows[-1])
+  sigma, js = ([name for name in fields if name.startswith(start)] for start in ('loss s', 'js '))
+  figures = {'training': ('Loss over training steps.', plots.training_curve(
+    {'training': curve('loss'), 'validation': curve('validation_loss')}))}
+  for name, caption, chosen, label in (
+      ('loss_by_sigma', 'Denoising loss of validation frames by noise level.', sigma, 'loss'),
+      ('milestones', 'Of samples and short simulations against validation frames; the counting '
+       'floor of so few frames is part of it.', js, 'JS')):
+    if chosen:
+      figures[name] = caption, plots.curves(
+        {'': {field: curve(field) for field in chosen}}, x_label='training step', y_label=label,
+        y_log=True)
+  return figures

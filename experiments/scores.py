@@ -1,0 +1,62 @@
+"""Sets of frames against a held-out run: every distance with its sample count and its floors.
+
+What is measured of a set, and which distances there are between two, is up to the molecule.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.report import Row
+from twoforone.evaluation import uncertainty
+
+Distances = dict[tuple[str, str], float]
+"""(metric, unit) -> distance of two sets."""
+
+
+def score_sets(
+  samples: Mapping[str, np.ndarray], *, reference: np.ndarray, training: Sequence[np.ndarray],
+  measure: Callable[[np.ndarray], Any], compare: Callable[[Any, Any], Distances],
+  count_floors: Callable[[Any, Any], dict[str, float]] = lambda found, expected: {}, seed: int = 0
+) -> list[Row]:
+  """Rows of every set against the held-out run.
+
+  Args:
+    samples: name -> positions, [F, n, 3] or [F, R, n, 3].
+    reference: the held-out run [F, n, 3].
+    training: the other runs, from which the floor is drawn.
+    measure: frames -> what `compare` needs of them; made once for each set.
+    compare: of a set and the reference.
+    count_floors: metric -> its floor from counting alone, for a set and the reference.
+    seed: of the draws behind the floors.
+  """
+  expected = measure(reference)
+  halves = compare(*map(measure, uncertainty.halves(reference)))
+  pool = np.concatenate(training)
+  rows = []
+  for name, x in samples.items():
+    found, frames = measure(x), int(np.prod(x.shape[:-2]))
+    draw = uncertainty.thinned(pool, frames, seed)
+    floor, counting = compare(measure(draw), expected), count_floors(found, expected)
+    rows += [Row(name, metric, value, floor=floor[metric, unit], halves=halves[metric, unit],
+                 counting=counting.get(metric), unit=unit, frames=frames, floor_frames=len(draw))
+             for (metric, unit), value in compare(found, expected).items()]
+  return rows
+
+
+def population_rows(
+  name: str, inside: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
+) -> list[Row]:
+  """Share of frames in each state with its block error (over replicas where there are several).
+
+  Args:
+    inside: state -> whether each frame is in it, [F] or [F, R].
+    expected: the same of the held-out run.
+  """
+  rows = []
+  for state, values in inside.items():
+    found = uncertainty.estimate(values)
+    rows.append(Row(name, f'population {state}', found.mean, error=found.error,
+                    reference=float(expected[state].mean()), frames=values.size))
+  return rows
