@@ -1,0 +1,193 @@
+"""Any molecule in: a topology, its trajectories and a choice of beads make a `Dataset`.
+
+Files are read a few frames at a time and only beads are kept, so memory is that of the beads; for
+data that are larger still `read_beads` yields the pieces (see `shards`).
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import mdtraj
+import numpy as np
+from jaxtyping import Float
+
+from twoforone.datasets import cg_map as maps
+from twoforone.datasets import trajectory_file
+from twoforone.datasets.bead_system import make_system
+from twoforone.datasets.cg_map import LinearMap
+from twoforone.datasets.dataset import LONGEST_BOND, SHORTEST_BOND, Dataset, make_dataset
+from twoforone.system import System
+
+BROKEN_BOND = 1.5  # nm; centres of two long residues come close to one nm, boxes are larger
+
+Path = str | os.PathLike
+Run = Path | Sequence[Path]
+
+
+class Source(NamedTuple):
+  """Trajectories that have been opened and checked, but not yet read.
+
+  Attributes:
+    runs: the files of each independent run, in order.
+    topology: of all atoms.
+    cg_map: from atoms to beads.
+    system: the beads.
+    stride: every how many frames one is read.
+    file_interval: ps between the frames in the files, None when unknown.
+    trusted: whether the interval was given, so that times in the files are not looked at.
+    whole: whether molecules are closed across the periodic box.
+  """
+
+  runs: tuple[tuple[Path, ...], ...]
+  topology: mdtraj.Topology
+  cg_map: LinearMap
+  system: System
+  stride: int
+  file_interval: float | None
+  trusted: bool
+  whole: bool
+
+
+def load_molecule(topology: Path, trajectories: Run | Sequence[Run], **options) -> Dataset:
+  """All frames of the trajectories as beads, centred, in nm; options as in `open_molecule`.
+
+  Raises:
+    ValueError: names the file; see `open_molecule` and `read_beads`.
+  """
+  source = open_molecule(topology, trajectories, **options)
+  parts = list(read_beads(source))
+  return parts[0]._replace(x=np.concatenate([part.x for part in parts]),
+                           run=np.concatenate([part.run for part in parts]))
+
+
+def open_molecule(
+  topology: Path, trajectories: Run | Sequence[Run], *, temperature: float,
+  selection: str | None = None, cg_map: LinearMap | None = None, name: str = 'molecule',
+  stride: int = 1, interval: float | None = None, species: str = 'bead',
+  mass: Float[np.ndarray, ' beads'] | None = None, whole: bool = False
+) -> Source:
+  """Checks the topology and the start of every trajectory, before any is read in full.
+
+  Args:
+    topology: a file with the atoms, best with bonds (.pdb, .cif, .prmtop, .psf, .gro, ...).
+    trajectories: one independent run each (.xtc, .dcd, .nc, .trr, .h5, .pdb, ...); a list in
+      place of a file is a run in several parts. Solvent may be in the files.
+    temperature: of the data [K].
+    selection: the atoms that are beads, in mdtraj's language, e.g. 'name CA'.
+    cg_map: any linear map instead of a selection.
+    name: of the system.
+    stride: keep every so many frames; it runs on through the parts of a run.
+    interval: ps between the frames *in the files*; None for the one in them (a DCD has none).
+    species, mass: see `bead_system.make_system`.
+    whole: close bonds across the periodic box: those of the atoms read, and the beads' own where
+      each is one atom. Chains that no bond joins are closed one by one.
+
+  Raises:
+    ValueError: names the file or field, what was found and what was expected.
+  """
+  if (selection is None) == (cg_map is None):
+    raise ValueError('selection: expected either a selection or a cg_map, found '
+                     f'{"neither" if selection is None else "both"}')
+  if stride < 1 or (interval is not None and not interval > 0):
+    raise ValueError(f'stride: found {stride}, interval: found {interval}, expected positive')
+  atoms = trajectory_file.read_topology(topology)
+  chosen = maps.select_atoms(atoms, selection) if cg_map is None else cg_map
+  if chosen.matrix.shape[1] != atoms.n_atoms:
+    raise ValueError(f'{topology}: found {atoms.n_atoms} atoms, expected '
+                     f'{chosen.matrix.shape[1]}, those of cg_map')
+  system = make_system(atoms, chosen, name=name, temperature=temperature, species=species,
+                       mass=mass)
+  runs = _as_runs(trajectories)
+  intervals = {trajectory_file.check_file(path, atoms) for run in runs for path in run} - {None}
+  if interval is None and len(intervals) > 1 and max(intervals) > 1.001 * min(intervals):
+    raise ValueError(f'interval: found {min(intervals):g} to {max(intervals):g} ps between frames '
+                     'of different trajectories, expected one; give interval, or load the files '
+                     'apart with strides that make it one')
+  found = min(intervals, default=None) if interval is None else interval
+  return Source(runs, atoms, chosen, system, stride, found, interval is not None, whole)
+
+
+def read_beads(source: Source) -> Iterator[Dataset]:
+  """The frames of all runs in order, a few at a time, each piece of one run.
+
+  Raises:
+    ValueError: for a file that ends too early, NaN, bonds that suggest another unit or a molecule
+      broken across the periodic box, a missing box where it is needed.
+  """
+  atoms = np.flatnonzero(source.cg_map.matrix.any(axis=0))
+  used = LinearMap(source.cg_map.matrix[:, atoms], source.cg_map.names)
+  closed = _bonded_topology(source, atoms) if source.whole else None
+  interval = source.file_interval and source.file_interval * source.stride
+  for run, paths in enumerate(source.runs):
+    skip = 0
+    for path in paths:
+      for chunk in trajectory_file.read_chunks(
+          path, source.topology, atoms, stride=source.stride, skip=skip, whole=closed,
+          interval=None if source.trusted else source.file_interval):
+        if len(chunk.r):
+          x = maps.map_positions(used, chunk.r)
+          _check_bonds(path, x, source, chunk.start)
+          part = make_dataset(x, source.system, interval=interval, labels=(str(path), 'forces'))
+          yield part._replace(run=np.full(len(x), run))
+      skip = (skip - chunk.stop) % source.stride
+
+
+def load_native(
+  path: Path, selection: str | None = None, *, cg_map: LinearMap | None = None
+) -> Float[np.ndarray, 'beads 3']:
+  """The beads of the first model of a structure file, in nm.
+
+  Raises:
+    ValueError: for a file that cannot be read, a selection that matches nothing.
+  """
+  topology = trajectory_file.read_topology(path)
+  trajectory_file.check_file(path, topology)
+  chosen = maps.select_atoms(topology, selection) if cg_map is None else cg_map
+  frames = trajectory_file.read_chunks(path, topology, np.arange(topology.n_atoms))
+  return maps.map_positions(chosen, next(frames).r[0])
+
+
+def _as_runs(trajectories: Run | Sequence[Run]) -> tuple[tuple[Path, ...], ...]:
+  def is_path(value):
+    return isinstance(value, str | os.PathLike)
+
+  if is_path(trajectories):
+    trajectories = [trajectories]
+  runs = tuple((run,) if is_path(run) else tuple(run) for run in trajectories)
+  if not runs or not all(runs):
+    raise ValueError(f'trajectories: found {list(trajectories)}, expected at least one file a run')
+  return runs
+
+
+def _bonded_topology(source: Source, atoms: np.ndarray) -> mdtraj.Topology:
+  """The atoms that are read, with all bonds among them and between beads."""
+  topology = source.topology.subset(atoms)
+  if np.count_nonzero(source.cg_map.matrix) == len(source.system.beads):
+    order = np.searchsorted(atoms, source.cg_map.matrix.argmax(axis=1))
+    for i, j in source.system.bonds:
+      topology.add_bond(topology.atom(order[i]), topology.atom(order[j]))
+  if topology.n_bonds == 0:
+    raise ValueError(f'{source.system.name}: whole: found no bonds between the atoms of the beads, '
+                     'expected a topology with bonds')
+  return topology
+
+
+def _check_bonds(path: Path, x: np.ndarray, source: Source, start: int) -> None:
+  """Another unit makes all bonds too long, a periodic box a few of them."""
+  if len(source.system.bonds) == 0:
+    return
+  i, j = source.system.bonds.T
+  length = np.linalg.norm(x[:, i] - x[:, j], axis=-1)
+  middle = float(np.median(length))
+  if not SHORTEST_BOND < middle < LONGEST_BOND:
+    raise ValueError(f'{path}: found a median bond of {middle:.3g} nm, expected {SHORTEST_BOND} to '
+                     f'{LONGEST_BOND} nm; was the file written in another unit of length, '
+                     'ångström for nm?')
+  frames, bonds = np.nonzero(length > BROKEN_BOND)
+  if len(frames):
+    pair = '-'.join(f'{source.system.beads[k]}({k})' for k in source.system.bonds[bonds[0]])
+    raise ValueError(f'{path}: found a bond {pair} of {length[frames[0], bonds[0]]:.3g} nm, first '
+                     f'in frame {start + source.stride * frames[0]}, expected below {BROKEN_BOND} '
+                     'nm; the molecule is broken across the periodic box (whole=True closes it), '
+                     'or residues are missing from its chain')
