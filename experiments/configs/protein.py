@@ -1,0 +1,76 @@
+"""Any molecule: train on its trajectories, sample, simulate, compare with held-out runs.
+
+  python -m experiments.protein --workdir=runs/mine --config.data.topology=protein.pdb
+    "--config.data.trajectories=('run0.xtc','run1.xtc')" --config.data.temperature=300.
+
+Everything mdtraj reads; each file is one run. The default trains an invariant network on C-alpha
+beads with the `consistent` objective. `chignolin` reads the public metadynamics frames of
+--config.data.path=chignolin_metad_ca.npz, `chignolin_plain` with the paper's objective; `smoke` is
+either made small.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.configs import ala2
+from experiments.configs.consistency import PLAIN
+
+DATA = {
+  'kind': 'trajectories',      # or 'chignolin': the public frames with their weights
+  'name': 'protein',
+  'path': '',                  # of chignolin
+  'topology': '',              # a file with atoms and bonds, .pdb for example
+  'trajectories': (),          # one independent run each
+  'selection': 'name CA',      # mdtraj's language
+  'temperature': 300.0,        # K
+  'stride': 1,
+  'interval': 0.0,             # ps between the frames read, 0 for that of the files
+  'native': '',                # a file with the native structure, '' for none
+  'fold': (0,),                # held-out runs
+  'validation_fraction': 0.1,  # the end of each other run
+  'resample': 0,               # frames drawn by weight where there are weights
+}
+EVALUATION = {
+  'folded': 0.2, 'unfolded': 0.4,  # nm of RMSD: below one, above the other
+  'contact': 1.0,              # nm
+  'tica_lag': 10,              # frames
+  'tica_bins': 50,             # along each axis
+}
+
+DEFAULT = {
+  'network': {'widths': (256, 256, 256)},
+  'loss': {'sigma_min': 0.008},
+  'train': {'num_steps': 20_000, 'batch_size': 512, 'validate_every': 2000,
+            'milestone': {'samples': 2000}},
+  'sample': {'num_samples': 20_000, 'batch_size': 2000},
+  'simulate': {'replicas': 100, 'parts': 20, 'frames_per_part': 20, 'burn_in_frames': 40,
+               'stride': 250, 'dt': 0.004, 'mass': (), 'longest_bond': 0.8},
+}
+
+VARIANTS = {
+  'default': {},
+  'chignolin': {
+    'data': {'kind': 'chignolin', 'name': 'chignolin', 'temperature': 340.0, 'resample': 40_000,
+             'fold': (20, 21, 22, 23, 24)},
+    'simulate': {'temperature': 340.0},
+  },
+  'smoke': {
+    'network': {'widths': (32, 32)},
+    'train': {'num_steps': 200, 'chunk': 100, 'validate_every': 100, 'batch_size': 128,
+              'milestone': {'samples': 200}},
+    'sample': {'num_steps': 20, 'num_samples': 600, 'batch_size': 300},
+    'simulate': {'replicas': 20, 'parts': 2, 'frames_per_part': 10, 'stride': 20,
+                 'burn_in_frames': 4, 'dt': 0.002},
+  },
+}
+VARIANTS['chignolin_plain'] = VARIANTS['chignolin'] | {'loss': PLAIN}
+
+
+def get_config(variant: str = 'default') -> ConfigDict:
+  if variant not in VARIANTS:
+    raise ValueError(f'variant: found {variant!r}, expected one of {sorted(VARIANTS)}')
+  config = ala2.get_config()
+  config.data = ConfigDict(DATA, convert_dict=True)
+  config.evaluation = ConfigDict(EVALUATION)
+  config.update(DEFAULT)
+  config.update(VARIANTS[variant])
+  return config

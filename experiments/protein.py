@@ -1,0 +1,77 @@
+"""Any molecule in: its trajectories, a model, i.i.d. samples, a simulation and a report.
+
+Leaves in `workdir`: config.json, model/, samples/, simulation/, trajectory.xtc and samples.xtc with
+their .pdb, report.md, metrics.json, metrics.csv and the plots. Run the same command again after an
+interruption: every stage goes on where it stopped.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments import command_line, milestones, report, report_protein, stages
+from experiments.models import pick
+from twoforone.datasets import chignolin, dataset, molecule
+
+EXTENDABLE = ('simulate.parts', 'sample.num_samples')
+
+
+class Molecule(NamedTuple):
+  """All frames in order of time, and the native structure [n, 3] in nm or None."""
+
+  data: dataset.Dataset
+  native: np.ndarray | None
+
+
+def run(config: ConfigDict, workdir: str) -> list[report.Row]:
+  """Trains (or loads), samples, simulates and evaluates; returns the rows of the report."""
+  found = load(config)
+  system = found.data.system
+  stages.check_config(config, system)
+  folder = command_line.prepare_workdir(workdir, config, may_change=EXTENDABLE)
+  ordered = dataset.split_fold(
+    found.data, tuple(config.data.fold), validation_fraction=config.data.validation_fraction)
+  split = unbiased(config, ordered)
+  view = report_protein.make_view(config, ordered.train, found.native)
+  model, params = stages.get_model(config, split, system, folder / 'model', milestones.pair_js)
+  samples = stages.sample(config, model, params, system, folder / 'samples')
+  start = stages.choose_start(config, split, samples)
+  x, info, lost = stages.simulate(config, model, params, system, start, folder / 'simulation')
+  rows = report_protein.write_results(config, folder, split, view, samples, x, info, lost)
+  print(f'report: {folder / "report.md"}')
+  return rows
+
+
+def load(config: ConfigDict) -> Molecule:
+  """The frames and the native structure that `config.data` names."""
+  return pick('data.kind', config.data.kind, {
+    'trajectories': load_trajectories, 'chignolin': load_chignolin})(config.data)
+
+
+def load_trajectories(data) -> Molecule:
+  """Files that mdtraj reads, each an independent run."""
+  loaded = molecule.load_molecule(
+    data.topology, list(data.trajectories), selection=data.selection, name=data.name,
+    temperature=data.temperature, stride=data.stride, interval=data.interval or None)
+  native = molecule.load_native(data.native, data.selection) if data.native else None
+  return Molecule(loaded, native)
+
+
+def load_chignolin(data) -> Molecule:
+  """The public metadynamics frames with their weights."""
+  return Molecule(chignolin.load_chignolin(data.path),
+                  chignolin.load_native(data.native) if data.native else None)
+
+
+def unbiased(config, split: dataset.Split) -> dataset.Split:
+  """Each part drawn by weight, where the frames have weights, at its share of `resample` frames."""
+  if split.train.weight is None:
+    return split
+  share = config.data.resample / len(split.train.x)
+  return dataset.Split(*(dataset.resample(part, max(1, round(share * len(part.x))), config.seed)
+                         for part in split))
+
+
+if __name__ == '__main__':
+  command_line.start(run, 'experiments/configs/protein.py')

@@ -1,0 +1,119 @@
+"""The experiment on any molecule: its loaders, its report, and a whole run made small."""
+
+import mdtraj
+import numpy as np
+import pytest
+
+from experiments import evaluate_protein, protein, report_protein
+from experiments.configs import protein as protein_config
+from twoforone.datasets import chignolin, dataset
+from twoforone.system import make_chain
+
+RNG = np.random.default_rng(0)
+BEADS = 6
+
+
+def hinge(frames, seed=0):
+  """C-alpha chains [frames, 6, 3] in nm that swing between a bent and an open form."""
+  rng = np.random.default_rng(seed)
+  bend = 0.9 + 0.5 * np.sin(np.arange(frames) / 15) + 0.05 * rng.normal(size=frames)
+  k = np.arange(BEADS)
+  turn = bend[:, None] * k
+  steps = np.stack([np.cos(turn), np.sin(turn), 0.3 * np.ones_like(turn)], axis=-1)
+  steps *= 0.38 / np.linalg.norm(steps, axis=-1, keepdims=True)
+  return (np.cumsum(steps, axis=1) + 0.005 * rng.normal(size=(frames, BEADS, 3))).astype(np.float32)
+
+
+def write_run(path, frames, seed):
+  """An XTC of the chain as alanines with a PDB beside it; returns both paths."""
+  topology = mdtraj.Topology()
+  chain = topology.add_chain()
+  for _ in range(BEADS):
+    topology.add_atom('CA', mdtraj.element.carbon, topology.add_residue('ALA', chain))
+  trajectory = mdtraj.Trajectory(hinge(frames, seed), topology, time=2.0 * np.arange(frames))
+  trajectory.save_xtc(str(path))
+  trajectory[0].save_pdb(str(path.with_suffix('.pdb')))
+  return str(path), str(path.with_suffix('.pdb'))
+
+
+@pytest.mark.slow
+def test_trajectories_to_a_report(tmp_path):
+  (first, topology), (second, _) = (write_run(tmp_path / f'{k}.xtc', 400, k) for k in range(2))
+  config = protein_config.get_config('smoke')
+  config.data.update({'topology': topology, 'trajectories': (first, second), 'native': topology})
+  rows = protein.run(config, str(tmp_path / 'run'))
+  left = {path.name for path in (tmp_path / 'run').iterdir()}
+  assert left >= {'report.md', 'metrics.csv', 'landscape.png', 'contacts.png', 'rmsd.png',
+                  'distributions.png', 'traces.png', 'training.png', 'trajectory.xtc'}
+  values = {(row.sample, row.metric): row for row in rows}
+  assert values['held-out runs', 'bond width, mean ratio to held out'].value == pytest.approx(1)
+  assert values['i.i.d.', 'TIC JS'].floor > 0
+  assert np.isfinite(values['i.i.d.', 'pair-distance JS to the training frames'].value)
+
+
+def make_view(data, native):
+  config = protein_config.get_config('smoke')
+  config.evaluation.tica_bins = 10
+  return report_protein.make_view(config, data, native)
+
+
+def test_scores_tell_held_out_frames_from_swollen_ones():
+  x = hinge(900)
+  data = dataset.make_dataset(x, make_chain('hinge', ('CA',) * BEADS, (12.0,) * BEADS, 300.0),
+                              num_runs=3)
+  split = dataset.split_fold(data, 0)
+  native = split.test.x[0]
+  rows = evaluate_protein.evaluate_protein(
+    {'same': split.validation.x, 'swollen': 1.2 * split.validation.x},
+    make_view(split.train, native),
+    reference=split.test.x, training=[split.train.x])
+  values = {(row.sample, row.metric): row.value for row in rows}
+  # A few hundred frames leave most bins of a JS to chance, which a distance of means does not see.
+  for metric, factor in (('pair-distance JS, offset 3', 1), ('TIC JS', 1),
+                         ('W1 radius of gyration', 2), ('W1 bonds, mean', 2)):
+    assert values['swollen', metric] > factor * values['same', metric]
+  # Swollen by a fifth: every bond is 0.2 · 3.8 Å too long.
+  assert values['swollen', 'W1 bonds, mean'] == pytest.approx(0.76, rel=0.02)
+  assert values['same', 'closest pair, offset 3'] > 0
+
+
+def test_weighted_frames_are_resampled_part_by_part():
+  data = dataset.make_dataset(hinge(300), make_chain('h', ('CA',) * BEADS, (12.0,) * BEADS, 300.0),
+                              num_runs=3)
+  config = protein_config.get_config('smoke')
+  config.data.resample = 720
+  split = dataset.split_fold(data._replace(weight=RNG.exponential(size=300)), 0)
+  found = protein.unbiased(config, split)
+  assert len(split.train.x) == 180 and len(found.train.x) == 720
+  assert len(found.test.x) == 400 and len(found.validation.x) == 80
+  assert set(found.test.run) == {0}
+
+
+def write_chignolin(path, **changes):
+  arrays = {'xyz': np.rint(1000 * hinge(8)[:, [0, 1, 2, 3, 4, 5, 4, 3, 2, 1]]).astype(np.int16)
+            .reshape(2, 4, 10, 3), 'weight': np.ones((2, 4))}
+  np.savez(path, **(arrays | changes))
+  return path
+
+
+def test_public_frames_keep_their_walkers_and_weights(tmp_path):
+  found = chignolin.load_chignolin(write_chignolin(tmp_path / 'a.npz'))
+  assert found.run.tolist() == [0] * 4 + [1] * 4 and found.weight.shape == (8,)
+  assert found.system.beads == tuple('YYDPETGTWY') and found.system.temperature == 340.0
+  bond = np.linalg.norm(found.x[:, 1] - found.x[:, 0], axis=-1)
+  assert abs(bond.mean() - 0.38) < 0.01
+
+
+@pytest.mark.parametrize('changes, message', [
+  ({'weight': np.ones((2, 3))}, r'weight: found shape \(2, 3\), expected \(2, 4\) positive'),
+  ({'weight': -np.ones((2, 4))}, 'weight: found'),
+  ({'xyz': np.zeros((2, 4, 9, 3), np.int16)}, 'xyz: found int16 of shape'),
+  ({'xyz': np.zeros((2, 4, 10, 3))}, 'xyz: found float64')])
+def test_damaged_public_frames_are_refused(tmp_path, changes, message):
+  with pytest.raises(ValueError, match=message):
+    chignolin.load_chignolin(write_chignolin(tmp_path / 'a.npz', **changes))
+  np.savez(tmp_path / 'b.npz', x=np.zeros(3))
+  with pytest.raises(ValueError, match='xyz: the field is missing'):
+    chignolin.load_chignolin(tmp_path / 'b.npz')
+  with pytest.raises(ValueError, match='chignolin_ca_A: the field is missing'):
+    chignolin.load_native(tmp_path / 'b.npz')
