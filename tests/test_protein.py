@@ -64,11 +64,11 @@ def test_scores_tell_held_out_frames_from_swollen_ones():
   split = dataset.split_fold(data, 0)
   native = split.test.x[0]
   rows = evaluate_protein.evaluate_protein(
-    {'same': split.validation.x, 'swollen': 1.2 * split.validation.x},
+    {'same': split.train.x, 'swollen': 1.2 * split.train.x},
     make_view(split.train, native),
     reference=split.test.x, training=[split.train.x])
   values = {(row.sample, row.metric): row.value for row in rows}
-  # A few hundred frames leave most bins of a JS to chance, which a distance of means does not see.
+  # A few hundred frames leave most bins of a JS to chance, which distances of means do not see.
   for metric, factor in (('pair-distance JS, offset 3', 1), ('TIC JS', 1),
                          ('W1 radius of gyration', 2), ('W1 bonds, mean', 2)):
     assert values['swollen', metric] > factor * values['same', metric]
