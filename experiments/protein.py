@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from experiments import command_line, milestones, report, report_protein, stages
 from experiments.models import pick
-from twoforone.datasets import chignolin, dataset, molecule
+from twoforone.datasets import chignolin, dataset, fast_folders, molecule
 
 EXTENDABLE = ('simulate.parts', 'sample.num_samples')
 
@@ -28,12 +28,11 @@ def run(config: ConfigDict, workdir: str) -> list[report.Row]:
   """Trains (or loads), samples, simulates and evaluates; returns the rows of the report."""
   found = load(config)
   system = found.data.system
+  config.simulate.temperature = config.simulate.temperature or system.temperature
   stages.check_config(config, system)
   folder = command_line.prepare_workdir(workdir, config, may_change=EXTENDABLE)
-  ordered = dataset.split_fold(
-    found.data, tuple(config.data.fold), validation_fraction=config.data.validation_fraction)
-  split = unbiased(config, ordered)
-  view = report_protein.make_view(config, ordered.train, found.native)
+  split = split_data(config, found.data)
+  view = report_protein.make_view(config, found.data, found.native)
   model, params = stages.get_model(config, split, system, folder / 'model', milestones.pair_js)
   samples = stages.sample(config, model, params, system, folder / 'samples')
   start = stages.choose_start(config, split, samples)
@@ -46,7 +45,8 @@ def run(config: ConfigDict, workdir: str) -> list[report.Row]:
 def load(config: ConfigDict) -> Molecule:
   """The frames and the native structure that `config.data` names."""
   return pick('data.kind', config.data.kind, {
-    'trajectories': load_trajectories, 'chignolin': load_chignolin})(config.data)
+    'trajectories': load_trajectories, 'metadynamics': load_metadynamics,
+    'fast_folder': load_fast_folder})(config.data)
 
 
 def load_trajectories(data) -> Molecule:
@@ -58,17 +58,33 @@ def load_trajectories(data) -> Molecule:
   return Molecule(loaded, native)
 
 
-def load_chignolin(data) -> Molecule:
-  """The public metadynamics frames with their weights."""
+def load_metadynamics(data) -> Molecule:
+  """The public frames of chignolin with their weights."""
   return Molecule(chignolin.load_chignolin(data.path),
                   chignolin.load_native(data.native) if data.native else None)
 
 
-def unbiased(config, split: dataset.Split) -> dataset.Split:
-  """Each part drawn by weight, where the frames have weights, at its share of `resample` frames."""
-  if split.train.weight is None:
+def load_fast_folder(data) -> Molecule:
+  """A protein of Lindorff-Larsen et al. (2011), cut into pieces of time."""
+  loaded = fast_folders.load_fast_folder(
+    data.path, data.name, num_runs=data.num_runs, stride=data.stride)
+  native = molecule.load_native(data.native, data.selection) if data.native else None
+  return Molecule(loaded, native)
+
+
+def split_data(config, data: dataset.Dataset) -> dataset.Split:
+  """Runs held out, or the published split; drawn by weight where the frames have weights.
+
+  Each part of weighted data has its share of `data.resample` frames.
+  """
+  settings = config.data
+  split = pick('data.split', settings.split, {
+    'runs': lambda: dataset.split_fold(
+      data, tuple(settings.fold), validation_fraction=settings.validation_fraction),
+    'published': lambda: fast_folders.split_published(data)})()
+  if data.weight is None:
     return split
-  share = config.data.resample / len(split.train.x)
+  share = settings.resample / len(split.train.x)
   return dataset.Split(*(dataset.resample(part, max(1, round(share * len(part.x))), config.seed)
                          for part in split))
 

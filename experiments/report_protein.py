@@ -47,12 +47,15 @@ def write_results(
   return rows
 
 
-def make_view(config, pieces: Dataset, native: np.ndarray | None) -> evaluate_protein.View:
-  """TICA of training runs in order of time, and the limits of `config.evaluation`."""
+def make_view(config, data: Dataset, native: np.ndarray | None) -> evaluate_protein.View:
+  """TICA of all runs in order of time, and the limits of `config.evaluation`.
+
+  The held-out runs are among them: the plane is a way of looking, nothing is trained on it.
+  """
   settings = config.evaluation
-  runs = [pieces.x[pieces.run == k] for k in np.unique(pieces.run)]
+  runs = [data.x[data.run == k] for k in np.unique(data.run)]
   tica = kinetics.fit_tica(runs, settings.tica_lag, 2, features=structure.chain_features)
-  edges = densities.plane_edges(tica(pieces.x), settings.tica_bins)
+  edges = densities.plane_edges(tica(data.x), settings.tica_bins)
   return evaluate_protein.View(tica, edges, native, settings.folded, settings.contact)
 
 
@@ -84,7 +87,7 @@ def figures(
            for label, look in panels.items()}
   pictures = {
     'landscape': (
-      'Free energy of the two slowest coordinates of the training runs [kT]; cross: native state.',
+      'Free energy of the two slowest coordinates of the runs [kT]; cross: native state.',
       maps.free_energy_maps(landscape, *centres, highest=HIGHEST, mark=mark,
                             axes_labels=('TIC 1', 'TIC 2'))),
     'contacts': (f'Probability that two beads are within {10 * view.contact:g} Å.',

@@ -6,6 +6,7 @@ import pytest
 
 from experiments import evaluate_protein, protein, report_protein
 from experiments.configs import protein as protein_config
+from experiments.configs.published_sizes import PUBLISHED_SIZES
 from twoforone.datasets import chignolin, dataset
 from twoforone.system import make_chain
 
@@ -65,7 +66,7 @@ def test_scores_tell_held_out_frames_from_swollen_ones():
   native = split.test.x[0]
   rows = evaluate_protein.evaluate_protein(
     {'same': split.train.x, 'swollen': 1.2 * split.train.x},
-    make_view(split.train, native),
+    make_view(data, native),
     reference=split.test.x, training=[split.train.x])
   values = {(row.sample, row.metric): row.value for row in rows}
   # A few hundred frames leave most bins of a JS to chance, which distances of means do not see.
@@ -82,9 +83,8 @@ def test_weighted_frames_are_resampled_part_by_part():
                               num_runs=3)
   config = protein_config.get_config('smoke')
   config.data.resample = 720
-  split = dataset.split_fold(data._replace(weight=RNG.exponential(size=300)), 0)
-  found = protein.unbiased(config, split)
-  assert len(split.train.x) == 180 and len(found.train.x) == 720
+  found = protein.split_data(config, data._replace(weight=RNG.exponential(size=300)))
+  assert len(found.train.x) == 720  # of 180
   assert len(found.test.x) == 400 and len(found.validation.x) == 80
   assert set(found.test.run) == {0}
 
@@ -117,3 +117,17 @@ def test_damaged_public_frames_are_refused(tmp_path, changes, message):
     chignolin.load_chignolin(tmp_path / 'b.npz')
   with pytest.raises(ValueError, match='chignolin_ca_A: the field is missing'):
     chignolin.load_native(tmp_path / 'b.npz')
+
+
+@pytest.mark.parametrize('name', ['chignolin', 'trp_cage', 'bba', 'villin', 'protein_g'])
+def test_the_published_presets_are_the_published_sizes(name):
+  config = protein_config.get_config(name)
+  size = PUBLISHED_SIZES[name]
+  assert (config.network.width, config.train.num_steps, config.simulate.level) == (
+    size['width'], size['iterations'], size['level'])
+  # 100 replicas of 6 million steps of 2 fs, a frame each ps.
+  settings = config.simulate
+  assert settings.parts * settings.frames_per_part * settings.stride == 6_000_000
+  assert settings.replicas == 100 and settings.stride * settings.dt == 1.0
+  with pytest.raises(ValueError, match=r'must be requested from D\. E\. Shaw'):
+    protein.load(config)

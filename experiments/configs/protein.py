@@ -4,27 +4,31 @@
     "--config.data.trajectories=('run0.xtc','run1.xtc')" --config.data.temperature=300.
 
 Everything mdtraj reads; each file is one run. The default trains an invariant network on C-alpha
-beads with the `consistent` objective. `chignolin` reads the public metadynamics frames of
---config.data.path=chignolin_metad_ca.npz, `chignolin_plain` with the paper's objective; `smoke` is
-either made small.
+beads with the `consistent` objective. `metadynamics` reads the public chignolin frames of
+--config.data.path=chignolin_metad_ca.npz, `metadynamics_plain` with the paper's objective;
+`chignolin`, `trp_cage`, `bba`, `villin` and `protein_g` are the published models on the D. E. Shaw
+trajectories below --config.data.path; `smoke` is the default made small.
 """
 
 from ml_collections import ConfigDict
 
 from experiments.configs import ala2
 from experiments.configs.consistency import PLAIN
+from experiments.configs.published_sizes import PUBLISHED_SIZES
 
 DATA = {
-  'kind': 'trajectories',      # or 'chignolin': the public frames with their weights
-  'name': 'protein',
-  'path': '',                  # of chignolin
+  'kind': 'trajectories',      # 'metadynamics' (frames with weights) or 'fast_folder'
+  'name': 'protein',           # of a fast folder: one of datasets.fast_folders.PROTEINS
+  'path': '',                  # file of metadynamics, root folder of the fast folders
   'topology': '',              # a file with atoms and bonds, .pdb for example
   'trajectories': (),          # one independent run each
   'selection': 'name CA',      # mdtraj's language
-  'temperature': 300.0,        # K
+  'temperature': 300.0,        # K, of trajectories; the others know theirs
   'stride': 1,
-  'interval': 0.0,             # ps between the frames read, 0 for that of the files
+  'interval': 0.0,             # ps between the frames in the files, 0 for what they say
+  'num_runs': 5,               # equal pieces of time that a fast folder is cut into
   'native': '',                # a file with the native structure, '' for none
+  'split': 'runs',             # or 'published': shuffled, as Arts et al. (2023); it leaks
   'fold': (0,),                # held-out runs
   'validation_fraction': 0.1,  # the end of each other run
   'resample': 0,               # frames drawn by weight where there are weights
@@ -43,16 +47,35 @@ DEFAULT = {
             'milestone': {'samples': 2000}},
   'sample': {'num_samples': 20_000, 'batch_size': 2000},
   'simulate': {'replicas': 100, 'parts': 20, 'frames_per_part': 20, 'burn_in_frames': 40,
-               'stride': 250, 'dt': 0.004, 'mass': (), 'longest_bond': 0.8},
+               'stride': 250, 'dt': 0.004, 'mass': (), 'longest_bond': 0.8,
+               'temperature': 0.0},  # that of the data
 }
+
+METADYNAMICS = {
+  'data': {'kind': 'metadynamics', 'name': 'chignolin', 'resample': 40_000,
+           'fold': (20, 21, 22, 23, 24)}}
+
+
+def published(name: str) -> dict:
+  """The model, training and simulation that Arts et al. (2023) published for a protein."""
+  size, paper = PUBLISHED_SIZES[name], ala2.VARIANTS['paper']
+  return {
+    'data': {'kind': 'fast_folder', 'name': name, 'split': 'published'},
+    'network': {'kind': 'transformer', 'width': size['width'], 'num_layers': size['num_layers']},
+    'schedule': paper['schedule'], 'loss': paper['loss'],
+    'train': paper['train'] | {
+      'num_steps': size['iterations'], 'batch_size': size['batch'],
+      'learning_rate': size['learning_rate']},
+    'sample': paper['sample'] | {'num_samples': 374_320},
+    'simulate': {'level': size['level'], 'exact_scaling': False, 'dt': 0.002, 'stride': 500,
+                 'parts': 120, 'frames_per_part': 100, 'burn_in_frames': 0}}
+
 
 VARIANTS = {
   'default': {},
-  'chignolin': {
-    'data': {'kind': 'chignolin', 'name': 'chignolin', 'temperature': 340.0, 'resample': 40_000,
-             'fold': (20, 21, 22, 23, 24)},
-    'simulate': {'temperature': 340.0},
-  },
+  'metadynamics': METADYNAMICS,
+  'metadynamics_plain': METADYNAMICS | {'loss': PLAIN},
+  **{name: published(name) for name in PUBLISHED_SIZES if name != 'alanine_dipeptide'},
   'smoke': {
     'network': {'widths': (32, 32)},
     'train': {'num_steps': 200, 'chunk': 100, 'validate_every': 100, 'batch_size': 128,
@@ -62,7 +85,6 @@ VARIANTS = {
                  'burn_in_frames': 4, 'dt': 0.002},
   },
 }
-VARIANTS['chignolin_plain'] = VARIANTS['chignolin'] | {'loss': PLAIN}
 
 
 def get_config(variant: str = 'default') -> ConfigDict:
