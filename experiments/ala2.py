@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 from experiments import command_line, report, report_ala2, stages
 from twoforone.datasets import ala2, dataset, frames
 
-EXTENDABLE = ('simulate.parts', 'sample.num_samples')
+EXTENDABLE = ('simulate.parts', 'simulate.formats', 'simulate.written_replicas',
+              'sample.num_samples')
 
 
 def run(config: ConfigDict, workdir: str) -> list[report.Row]:

@@ -4,6 +4,7 @@ Part k holds its frames; the state to go on from is saved as checkpoint k + 1 *b
 appears. A kill between the two leaves one part fewer, and the state of that many parts is kept.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -44,7 +45,8 @@ def simulate_to_disk(
   integrator: Integrator, params: Params, key: PRNGKey, x: Float[Array, 'R n 3'],
   kT: Float[Array, ' R'], folder: str | os.PathLike, *, num_parts: int, frames_per_part: int,
   stride: int, dt: float, settings: dict, check: CheckFn = check_finite,
-  progress: Callable[[Progress], None] | None = None
+  progress: Callable[[Progress], None] | None = None,
+  on_part: Callable[[int, Callable[[], np.ndarray]], object] = lambda part, read: None
 ) -> list[BlowUp]:
   """Simulates until the folder holds `num_parts` parts; returns the lost replicas.
 
@@ -59,6 +61,8 @@ def simulate_to_disk(
     settings: whatever else defines the run; kept in run.json.
     check: finds a configuration that has blown up.
     progress: called after each part; `print_progress` by default.
+    on_part: called with each part's index and a function that gives its frames [F, R, n, 3]; for
+      the parts that the folder holds already too, since a kill can come between the two.
 
   Raises:
     ValueError: when the folder holds a run with other parameters or settings.
@@ -74,6 +78,8 @@ def simulate_to_disk(
   if done:
     state = checkpoint.restore(folder / 'state', state, step=done)
   lost = blow_ups(state, stride * dt)
+  for part in range(done):
+    on_part(part, functools.partial(_read_frames, folder, part))
   params, kT = sharding.replicate(mesh, params), sharding.shard(mesh, kT)
   progress = progress or print_progress
   for part in range(done, num_parts):
@@ -84,6 +90,7 @@ def simulate_to_disk(
     state, frames, info = run(params, sharding.shard(mesh, state), kT)
     checkpoint.save(folder / 'state', part + 1, state, keep=2)
     trajectory.write_part(folder, part, {'x': np.asarray(frames), **jax.device_get(info)._asdict()})
+    on_part(part, functools.partial(np.asarray, frames))
     lost = blow_ups(state, stride * dt)
     seconds = time.monotonic() - start
     progress(Progress(
@@ -104,6 +111,10 @@ def read_run(folder: str | os.PathLike) -> tuple[Float[np.ndarray, 'F R n 3'], I
   x, kinetic, virial = (
     np.concatenate([part[name] for part in parts]) for name in ('x', *Info._fields))
   return x, Info(kinetic, virial)
+
+
+def _read_frames(folder: pathlib.Path, part: int) -> np.ndarray:
+  return trajectory.read_part(folder, part)['x']
 
 
 def claim(folder: pathlib.Path, settings: dict) -> None:

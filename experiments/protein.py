@@ -14,7 +14,8 @@ from experiments import command_line, milestones, report, report_protein, stages
 from experiments.models import pick
 from twoforone.datasets import chignolin, dataset, fast_folders, molecule
 
-EXTENDABLE = ('simulate.parts', 'sample.num_samples')
+EXTENDABLE = ('simulate.parts', 'simulate.formats', 'simulate.written_replicas',
+              'sample.num_samples')
 
 
 class Molecule(NamedTuple):

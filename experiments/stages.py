@@ -38,6 +38,8 @@ def check_config(config, system) -> None:
   if len(settings.mass) not in (0, len(system.beads)):
     raise ValueError(f'simulate.mass: found {len(settings.mass)} values, expected '
                      f'{len(system.beads)}, one for each bead, or none for those of the system')
+  for suffix in settings.formats:
+    models.pick('simulate.formats', suffix, dict.fromkeys(trajectory.SUFFIXES))
   if config.sample.num_samples < settings.replicas:
     raise ValueError(f'sample.num_samples: found {config.sample.num_samples}, expected at least '
                      f'{settings.replicas}: every replica starts from a sample')
@@ -108,7 +110,21 @@ def simulate(config, model: models.Model, params, system, start: np.ndarray, fol
     num_parts=settings.parts, frames_per_part=settings.frames_per_part, stride=settings.stride,
     dt=settings.dt, settings={'level': settings.level, 'friction': settings.friction,
                               'integrator': settings.integrator},
-    check=make_bond_check(system.bonds, settings.longest_bond))
+    check=make_bond_check(system.bonds, settings.longest_bond),
+    on_part=make_part_writer(config, system, folder))
   x, info = dynamics.read_run(folder)
   keep = slice(settings.burn_in_frames, None)
   return x[keep], Info(*(value[keep] for value in info)), lost
+
+
+def make_part_writer(config, system, folder: pathlib.Path) -> Callable:
+  """on_part(part, read): the parts of the first replicas in the formats of `config.simulate`."""
+  settings = config.simulate
+
+  def on_part(part, read):
+    for suffix in settings.formats:
+      trajectory.export_part(
+        folder, part, read, system, suffix=suffix, interval=settings.stride * settings.dt,
+        replicas=range(min(settings.written_replicas, settings.replicas)))
+
+  return on_part

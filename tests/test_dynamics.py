@@ -46,6 +46,18 @@ def test_interrupted_runs_equal_an_uninterrupted_one(tmp_path):
   assert run(tmp_path / 'resumed') == []  # nothing left to do
 
 
+def test_every_part_is_handed_on_also_those_from_before_a_restart(tmp_path):
+  seen = {}
+  def on_part(part, read):
+    seen.setdefault(part, []).append(read())
+  run(tmp_path, num_parts=1)
+  run(tmp_path, num_parts=3, on_part=on_part)
+  whole, _ = dynamics.read_run(tmp_path)
+  assert sorted(seen) == [0, 1, 2]
+  for part, (frames,) in seen.items():
+    np.testing.assert_array_equal(frames, whole[2 * part:2 * part + 2])
+
+
 def test_a_lost_replica_stays_in_the_report(tmp_path):
   def force(params, x):
     far = jnp.linalg.norm(x[1] - x[0]) > 0.16

@@ -16,15 +16,15 @@ def frames(count: int = 7) -> np.ndarray:
   return (chain + 0.05 * rng.standard_normal((count, 5, 3))).astype(np.float32)
 
 
-@pytest.mark.parametrize('suffix', ['.xtc', '.dcd'])
+@pytest.mark.parametrize('suffix', trajectory.SUFFIXES)
 def test_export_reads_back_within_the_precision_of_the_format(tmp_path, suffix):
   x = frames()
   path, topology = trajectory.export(tmp_path / f'run{suffix}', x, SYSTEM, interval=2.0)
-  back = mdtraj.load(str(path), top=str(topology))
+  back = mdtraj.load(str(path), **({} if suffix == '.h5' else {'top': str(topology)}))
   np.testing.assert_allclose(back.xyz, x, atol=1e-3)  # XTC rounds to 0.001 nm
   assert [a.name for a in back.topology.atoms] == list(SYSTEM.beads)
   assert {(a.index, b.index) for a, b in back.topology.bonds} == {(0, 1), (1, 2), (2, 3), (3, 4)}
-  if suffix == '.xtc':  # mdtraj's DCD has no time
+  if suffix != '.dcd':  # mdtraj's DCD has no time
     np.testing.assert_allclose(back.time, 2.0 * np.arange(len(x)))
 
 
@@ -74,3 +74,36 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     trajectory.write_atomically(tmp_path / 'card', fail)
   assert [p.name for p in tmp_path.iterdir()] == ['card']
   assert (tmp_path / 'card').read_bytes() == b'old'
+
+
+def test_parts_of_replicas_run_on_in_time_and_are_written_once(tmp_path):
+  x = np.stack([frames(6), frames(6) + 1, frames(6)], axis=1)
+  x[4:, 2] = np.nan  # lost in the second part
+  options = {'suffix': '.xtc', 'replicas': (1, 2), 'interval': 0.5}
+  for part in range(2):
+    written = trajectory.export_part(
+      tmp_path, part, lambda part=part: x[3 * part:3 * part + 3], SYSTEM, **options)
+    assert len(written) == 2
+  def refuse():
+    raise AssertionError('read without need')
+  assert trajectory.export_part(tmp_path, 1, refuse, SYSTEM, **options) == []
+  for replica, count in ((1, 6), (2, 4)):
+    folder = tmp_path / f'replica_{replica:05d}'
+    back = mdtraj.load(sorted(map(str, folder.glob('*.xtc'))), top=str(folder / 'part_00000.pdb'))
+    np.testing.assert_allclose(back.time, 0.5 * np.arange(1, count + 1))
+    np.testing.assert_allclose(back.xyz, x[:count, replica], atol=1e-3)
+  assert not list(tmp_path.rglob('.*'))  # no half-written file
+  with pytest.raises(ValueError, match='replicas: found 3, expected 0 to 2'):
+    trajectory.export_part(tmp_path, 0, lambda: x, SYSTEM, **options | {'replicas': (3,)})
+  with pytest.raises(ValueError, match=r"found suffix '\.gro', expected one of"):
+    trajectory.export_part(tmp_path, 0, lambda: x, SYSTEM, **options | {'suffix': '.gro'})
+
+
+def test_a_full_disk_names_the_part_and_leaves_those_before(tmp_path, monkeypatch):
+  trajectory.write_part(tmp_path, 0, {'x': frames()})
+  def full(*args, **options):
+    raise OSError(28, 'No space left on device')
+  monkeypatch.setattr(np, 'savez', full)
+  with pytest.raises(OSError, match=r'part_00001\.npz: cannot be written \(.*No space left'):
+    trajectory.write_part(tmp_path, 1, {'x': frames()})
+  assert [path.name for path in tmp_path.iterdir()] == ['part_00000.npz']

@@ -1,14 +1,15 @@
-"""Frames to disk while a simulation runs: numbered npz parts, and export for viewers.
+"""Frames to disk while a simulation runs: numbered npz parts, and XTC, DCD or HDF5 for viewers.
 
-Each part appears whole or not at all, so after a kill the complete parts are the trajectory so
-far. `export` writes XTC or DCD beside a PDB topology (the beads as atoms of one chain).
+Each file appears whole or not at all, so after a kill the complete parts are the trajectory so
+far. `export` writes a file beside a PDB topology (the beads as atoms of one chain), `export_part`
+the parts of single replicas as they appear.
 """
 
 import os
 import pathlib
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
 import mdtraj
@@ -17,6 +18,7 @@ from jaxtyping import Float
 
 from twoforone.system import System
 
+SUFFIXES = ('.xtc', '.dcd', '.h5')
 _ELEMENTS = {'C': mdtraj.element.carbon, 'N': mdtraj.element.nitrogen,
              'O': mdtraj.element.oxygen, 'S': mdtraj.element.sulfur}
 
@@ -38,10 +40,18 @@ def write_atomically(path: str | os.PathLike, write: Callable[[IO[bytes]], objec
 
 
 def write_part(folder: str | os.PathLike, index: int, arrays: dict[str, np.ndarray]) -> None:
-  """Writes part `index` (from zero) into the folder, which is made when it is absent."""
+  """Writes part `index` (from zero) into the folder, which is made when it is absent.
+
+  Raises:
+    OSError: naming the part, when the disk is full for example; nothing torn is left.
+  """
   path = _part_path(folder, index)
   path.parent.mkdir(parents=True, exist_ok=True)
-  write_atomically(path, lambda file: np.savez(file, **arrays))
+  try:
+    write_atomically(path, lambda file: np.savez(file, **arrays))
+  except OSError as error:
+    raise OSError(f'{path}: cannot be written ({error}); the {index} parts before it are '
+                  'complete, start again to go on after them') from error
 
 
 def count_parts(folder: str | os.PathLike) -> int:
@@ -79,32 +89,79 @@ def read_parts(folder: str | os.PathLike) -> Iterator[dict[str, np.ndarray]]:
 
 def export(
   path: str | os.PathLike, x: Float[np.ndarray, 'frames beads 3'], system: System, *,
-  interval: float = 1.0
+  interval: float = 1.0, start: float = 0.0
 ) -> tuple[pathlib.Path, pathlib.Path]:
-  """Writes frames as `path` (.xtc or .dcd) and a topology as `path` with .pdb; returns both.
+  """Writes frames as `path` (.xtc, .dcd or .h5) and a topology as `path` with .pdb; returns both.
 
   Each bead is one atom in a residue of its own, all in one chain, bonded as in the system. XTC
-  keeps 0.001 nm; the PDB holds the first frame.
+  keeps 0.001 nm; the PDB holds the first frame; DCD has no times.
 
   Args:
     x: positions [nm].
     interval: time between frames [ps].
+    start: time of the first frame [ps].
 
   Raises:
     ValueError: for another suffix or bead count, or positions that are not finite.
   """
   path = pathlib.Path(path)
-  if path.suffix not in ('.xtc', '.dcd'):
-    raise ValueError(f'{path}: found suffix {path.suffix!r}, expected .xtc or .dcd')
+  _check_suffix(path, path.suffix)
   if x.shape[1] != len(system.beads):
     raise ValueError(f'x: found {x.shape[1]} beads, {system.name} has {len(system.beads)}')
   if not np.isfinite(x).all():
     raise ValueError('x: found positions that are not finite')
-  trajectory = mdtraj.Trajectory(x, _topology(system), time=interval * np.arange(len(x)))
+  trajectory = mdtraj.Trajectory(
+    x, _topology(system), time=start + interval * np.arange(len(x)))
   topology_path = path.with_suffix('.pdb')
-  trajectory.save(str(path))
-  trajectory[0].save_pdb(str(topology_path))
+  for target, frames in ((topology_path, trajectory[0]), (path, trajectory)):
+    # mdtraj writes by name, so the hidden name has the suffix too.
+    hidden = target.with_name(f'.{target.name}{target.suffix}')
+    frames.save(str(hidden))
+    os.replace(hidden, target)
   return path, topology_path
+
+
+def export_part(
+  folder: str | os.PathLike, index: int, read: Callable[[], Float[np.ndarray, 'F R n 3']],
+  system: System, *, suffix: str, replicas: Sequence[int], interval: float
+) -> list[pathlib.Path]:
+  """Writes part `index` of some replicas as replica_<r>/part_<index><suffix>, if it is not there.
+
+  Frames after the loss of a replica are not written. Times run on from part to part.
+
+  Args:
+    folder: of the parts.
+    read: gives the frames of the part [nm]; called when something is missing.
+    suffix: '.xtc', '.dcd' or '.h5'.
+    interval: time between frames [ps].
+
+  Returns:
+    The files that were written now.
+
+  Raises:
+    ValueError: for another suffix, or a replica that is not there.
+  """
+  _check_suffix(folder, suffix)
+  paths = {r: pathlib.Path(folder) / f'replica_{r:05d}' / f'part_{index:05d}{suffix}'
+           for r in replicas}
+  missing = {r: path for r, path in paths.items() if not path.exists()}
+  if not missing:
+    return []
+  x, written = read(), []
+  for replica, path in missing.items():
+    if not 0 <= replica < x.shape[1]:
+      raise ValueError(f'replicas: found {replica}, expected 0 to {x.shape[1] - 1}')
+    sound = x[np.isfinite(x[:, replica]).all(axis=(1, 2)), replica]
+    if len(sound):
+      path.parent.mkdir(parents=True, exist_ok=True)
+      start = interval * (index * len(x) + 1)
+      written.append(export(path, sound, system, interval=interval, start=start)[0])
+  return written
+
+
+def _check_suffix(path: str | os.PathLike, suffix: str) -> None:
+  if suffix not in SUFFIXES:
+    raise ValueError(f'{path}: found suffix {suffix!r}, expected one of {list(SUFFIXES)}')
 
 
 def _part_path(folder: str | os.PathLike, index: int) -> pathlib.Path:

@@ -80,6 +80,7 @@ DEFAULT = {
     'integrator': 'langevin',  # BAOAB, or 'overdamped'
     'start': 'samples',        # i.i.d. samples, or 'data': training frames
     'replicas': 100, 'parts': 20, 'frames_per_part': 60, 'burn_in_frames': 100, 'stride': 150,
+    'formats': (), 'written_replicas': 1,  # '.xtc', '.dcd', '.h5' beside the parts as they appear
     'dt': 0.002,               # 0 for a quarter of the largest stable step
     'friction': 1.0, 'temperature': 300.0,
     'mass': (12.0, 14.0, 12.0, 12.0, 14.0), 'longest_bond': 0.3,
