@@ -11,7 +11,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -44,14 +44,9 @@ class Progress(NamedTuple):
 def simulate_to_disk(
   integrator: Integrator, params: Params, key: PRNGKey, x: Float[Array, 'R n 3'],
   kT: Float[Array, ' R'], folder: str | os.PathLike, *, num_parts: int, frames_per_part: int,
-  stride: int, dt: float, settings: dict, check: CheckFn = check_finite,
-  progress: Callable[[Progress], None] | None = None,
-  on_part: Callable[[int, Callable[[], np.ndarray]], object] = lambda part, read: None
+  stride: int, dt: float, settings: dict, check: CheckFn = check_finite, **callbacks
 ) -> list[BlowUp]:
   """Simulates until the folder holds `num_parts` parts; returns the lost replicas.
-
-  It stops early when every replica is lost. Call it again to go on after an interruption, or with a
-  larger `num_parts` to extend the run.
 
   Args:
     x: starting positions [nm]; used only when the folder holds no part.
@@ -60,43 +55,71 @@ def simulate_to_disk(
     dt: time step [ps], for the times in reports.
     settings: whatever else defines the run; kept in run.json.
     check: finds a configuration that has blown up.
+    callbacks: progress and on_part of `run_to_disk`.
+
+  Raises:
+    ValueError: when the folder holds a run with other parameters or settings.
+  """
+  settings = {**settings, 'frames_per_part': frames_per_part, 'stride': stride, 'dt': dt,
+              'kT': np.asarray(kT).tolist(), 'shape': list(x.shape),
+              'key': fingerprint(jax.random.key_data(key))}
+  run = make_simulation(integrator, num_frames=frames_per_part, stride=stride, check=check)
+  return run_to_disk(
+    lambda params, state: run(params, state, kT), params,
+    init_replicas(integrator, params, key, x, kT), folder, num_parts=num_parts,
+    steps_per_part=frames_per_part * stride * x.shape[0], replicas=x.shape[0], settings=settings,
+    find_lost=lambda state: blow_ups(state, stride * dt), **callbacks)[1]
+
+
+def run_to_disk(
+  run: Callable[[Params, Any], tuple], params: Params, state: Any, folder: str | os.PathLike, *,
+  num_parts: int, steps_per_part: int, replicas: int, settings: dict,
+  find_lost: Callable[[Any], list], progress: Callable[[Progress], None] | None = None,
+  on_part: Callable[[int, Callable[[], np.ndarray]], object] = lambda part, read: None
+) -> tuple[Any, list]:
+  """Runs until the folder holds `num_parts` parts; returns the last state and what is lost.
+
+  It stops early when everything is lost. Call it again to go on after an interruption, or with a
+  larger `num_parts` to extend the run.
+
+  Args:
+    run: (params, state) -> (state, frames, info) of one part, info a NamedTuple of arrays.
+    state: where to begin when the folder holds no part; its arrays lead with the axis [R].
+    steps_per_part: of all copies together, for the speed.
+    replicas: R, split over the devices.
+    settings: all that defines the run beside params; kept in run.json.
+    find_lost: state -> records of the lost copies.
     progress: called after each part; `print_progress` by default.
-    on_part: called with each part's index and a function that gives its frames [F, R, n, 3]; for
-      the parts that the folder holds already too, since a kill can come between the two.
+    on_part: called with each part's index and a function that gives its frames; for the parts that
+      the folder holds already too, since a kill can come between the two.
 
   Raises:
     ValueError: when the folder holds a run with other parameters or settings.
   """
   folder = pathlib.Path(folder)
-  claim(folder, {**settings, 'frames_per_part': frames_per_part, 'stride': stride, 'dt': dt,
-                 'kT': np.asarray(kT).tolist(), 'shape': list(x.shape),
-                 'params': fingerprint(params), 'key': fingerprint(jax.random.key_data(key))})
-  run = make_simulation(integrator, num_frames=frames_per_part, stride=stride, check=check)
-  mesh = sharding.make_mesh(size=x.shape[0])
-  state = init_replicas(integrator, params, key, x, kT)
+  claim(folder, {**settings, 'params': fingerprint(params)})
+  mesh = sharding.make_mesh(size=replicas)
   done = trajectory.count_parts(folder)
   if done:
     state = checkpoint.restore(folder / 'state', state, step=done)
-  lost = blow_ups(state, stride * dt)
+  lost, copies = find_lost(state), None
   for part in range(done):
     on_part(part, functools.partial(_read_frames, folder, part))
-  params, kT = sharding.replicate(mesh, params), sharding.shard(mesh, kT)
-  progress = progress or print_progress
+  params = sharding.replicate(mesh, params)
   for part in range(done, num_parts):
-    if len(lost) == x.shape[0]:
+    if len(lost) == copies:
       break
     start = time.monotonic()
     # Placed anew each time: a part must not depend on whether the run was stopped before it.
-    state, frames, info = run(params, sharding.shard(mesh, state), kT)
+    state, frames, info = run(params, sharding.shard(mesh, state))
     checkpoint.save(folder / 'state', part + 1, state, keep=2)
     trajectory.write_part(folder, part, {'x': np.asarray(frames), **jax.device_get(info)._asdict()})
     on_part(part, functools.partial(np.asarray, frames))
-    lost = blow_ups(state, stride * dt)
+    lost, copies = find_lost(state), int(np.prod(frames.shape[1:-2]))
     seconds = time.monotonic() - start
-    progress(Progress(
-      part + 1, num_parts, x.shape[0] * frames_per_part * stride / seconds,
-      (num_parts - part - 1) * seconds, lost))
-  return lost
+    (progress or print_progress)(Progress(
+      part + 1, num_parts, steps_per_part / seconds, (num_parts - part - 1) * seconds, lost))
+  return state, lost
 
 
 def read_run(folder: str | os.PathLike) -> tuple[Float[np.ndarray, 'F R n 3'], Info]:

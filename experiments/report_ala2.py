@@ -45,5 +45,5 @@ def write_results(
                       interval=interval)
   trajectory.export(folder / 'samples.xtc', samples[:1000], system, interval=1.0)
   report.write_report(folder, 'Alanine dipeptide: two for one', rows, pictures,
-                      report_parts.notes(config, split, x, lost, f'run {config.data.fold}'))
+                      report_parts.notes(config, folder, split, x, lost, f'run {config.data.fold}'))
   return rows

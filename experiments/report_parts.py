@@ -1,5 +1,6 @@
 """What the reports of all molecules share: notes, temperatures, losses and the sets to score."""
 
+import json
 import pathlib
 
 import numpy as np
@@ -30,9 +31,9 @@ def count_rows(lost: list[BlowUp], num_samples: int, finite: int) -> list[report
 
 
 def notes(
-  config, split: Split, x: np.ndarray, lost: list[BlowUp], held_out: str
+  config, folder: pathlib.Path, split: Split, x: np.ndarray, lost: list[BlowUp], held_out: str
 ) -> list[str]:
-  """What was compared with what, and every replica that was lost."""
+  """What was compared with what, how tempering went, and every replica that was lost."""
   settings = config.simulate
   frames, replicas = x.shape[:2]
   return [
@@ -43,7 +44,18 @@ def notes(
     f'{settings.level}, {settings.dt * 1000:g} fs, friction {settings.friction:g}/ps, '
     f'{settings.temperature:g} K, {settings.integrator}; started from '
     f'{"i.i.d. samples" if settings.start == "samples" else "training frames"}.',
-    *(f'Lost: {blow_up}' for blow_up in lost)]
+    *tempering_notes(config, folder), *(f'Lost: {blow_up}' for blow_up in lost)]
+
+
+def tempering_notes(config, folder: pathlib.Path) -> list[str]:
+  """The ladder, its acceptance and its round trips, where there is one."""
+  ladder = config.simulate.tempering
+  if ladder.rungs < 2:
+    return []
+  found = json.loads((folder / 'simulation' / 'tempering.json').read_text())
+  summary = '; '.join(f'{name}: {value}' for name, value in found.items())
+  return ['The lowest rung of parallel tempering, an exchange every '
+          f'{ladder.exchange_every} steps; {summary}.']
 
 
 def temperature_rows(

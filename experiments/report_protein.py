@@ -43,7 +43,7 @@ def write_results(
   trajectory.export(folder / 'samples.xtc', samples[:1000], system, interval=1.0)
   held_out = f'runs {", ".join(map(str, np.unique(split.test.run)))}'
   report.write_report(folder, f'{system.name}: two for one', rows, pictures,
-                      report_parts.notes(config, split, x, lost, held_out))
+                      report_parts.notes(config, folder, split, x, lost, held_out))
   return rows
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from experiments import dynamics, milestones, models, objectives, training, uses
+from experiments import dynamics, ladders, milestones, models, objectives, training, uses
 from twoforone import checkpoint, trajectory
 from twoforone.datasets import dataset
 from twoforone.schedule import level_time
@@ -26,7 +26,7 @@ def check_config(config, system) -> None:
   """Raises ValueError for what would otherwise surface only after the training."""
   settings = config.simulate
   thermal_energy(settings.temperature)
-  models.pick('simulate.integrator', settings.integrator, uses.INTEGRATORS)
+  models.pick('simulate.integrator', settings.integrator, dict.fromkeys(uses.INTEGRATORS))
   models.pick('simulate.start', settings.start, dict.fromkeys(STARTS))
   if not settings.dt >= 0:
     raise ValueError(f'simulate.dt: found {settings.dt} ps, expected a positive number, or 0')
@@ -40,9 +40,13 @@ def check_config(config, system) -> None:
                      f'{len(system.beads)}, one for each bead, or none for those of the system')
   for suffix in settings.formats:
     models.pick('simulate.formats', suffix, dict.fromkeys(trajectory.SUFFIXES))
-  if config.sample.num_samples < settings.replicas:
+  copies = settings.replicas * settings.tempering.rungs
+  if config.sample.num_samples < copies:
     raise ValueError(f'sample.num_samples: found {config.sample.num_samples}, expected at least '
-                     f'{settings.replicas}: every replica starts from a sample')
+                     f'{copies}: every copy starts from a sample')
+  if settings.tempering.rungs > 1 and settings.stride % settings.tempering.exchange_every:
+    raise ValueError(f'simulate.stride: found {settings.stride}, expected a multiple of '
+                     f'tempering.exchange_every = {settings.tempering.exchange_every}')
   if settings.parts * settings.frames_per_part <= settings.burn_in_frames:
     raise ValueError(f'simulate.burn_in_frames: found {settings.burn_in_frames}, expected fewer '
                      f'than parts × frames_per_part = {settings.parts * settings.frames_per_part}')
@@ -90,29 +94,40 @@ def sample(config, model: models.Model, params, system, folder: pathlib.Path) ->
 
 
 def choose_start(config, split: dataset.Split, samples: np.ndarray) -> np.ndarray:
-  """Where the replicas start [R, n, 3] in nm."""
-  replicas = config.simulate.replicas
+  """Where the replicas, on each of their rungs, start [R · M, n, 3] in nm."""
+  replicas = config.simulate.replicas * config.simulate.tempering.rungs
   return models.pick('simulate.start', config.simulate.start, {
     'samples': lambda: samples[:replicas],
     'data': lambda: dataset.subset(split.train, replicas, config.seed).x})()
 
 
 def simulate(config, model: models.Model, params, system, start: np.ndarray, folder: pathlib.Path):
-  """Frames [F, R, n, 3] in nm after the burn-in, their info, and the replicas lost."""
+  """Frames [F, R, n, 3] in nm after the burn-in, their info, and the replicas lost.
+
+  Of a ladder of temperatures those of the lowest.
+  """
   settings = config.simulate
   if not settings.dt:
     settings.dt = uses.automatic_dt(config, model, system, params, start)
   integrator = uses.make_integrator(config, model, system, settings.level)
-  lost = dynamics.simulate_to_disk(
-    integrator, params, jax.random.fold_in(jax.random.key(config.seed), 2),
-    jnp.asarray(start),
-    jnp.full(settings.replicas, thermal_energy(settings.temperature)), folder,
-    num_parts=settings.parts, frames_per_part=settings.frames_per_part, stride=settings.stride,
-    dt=settings.dt, settings={'level': settings.level, 'friction': settings.friction,
-                              'integrator': settings.integrator},
-    check=make_bond_check(system.bonds, settings.longest_bond),
-    on_part=make_part_writer(config, system, folder))
-  x, info = dynamics.read_run(folder)
+  key = jax.random.fold_in(jax.random.key(config.seed), 2)
+  options = {
+    'check': make_bond_check(system.bonds, settings.longest_bond),
+    'settings': {'level': settings.level, 'friction': settings.friction,
+                 'integrator': settings.integrator},
+    'on_part': make_part_writer(config, system, folder)}
+  if settings.tempering.rungs > 1:
+    potential = uses.make_potential(config, model, system, settings.level)
+    lost = ladders.temper_to_disk(
+      config, integrator, potential, params, key, start, folder, **options)
+    x, info = ladders.read_lowest(folder)
+  else:
+    lost = dynamics.simulate_to_disk(
+      integrator, params, key, jnp.asarray(start),
+      jnp.full(settings.replicas, thermal_energy(settings.temperature)), folder,
+      num_parts=settings.parts, frames_per_part=settings.frames_per_part, stride=settings.stride,
+      dt=settings.dt, **options)
+    x, info = dynamics.read_run(folder)
   keep = slice(settings.burn_in_frames, None)
   return x[keep], Info(*(value[keep] for value in info)), lost
 

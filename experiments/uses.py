@@ -1,17 +1,19 @@
 """The two uses of a trained model: a sampler and a force field with its dynamics."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.models import Model, pick
-from twoforone import langevin, sampler
-from twoforone.force import make_force_field
+from twoforone import force as force_module
+from twoforone import langevin, metropolis, sampler
 from twoforone.schedule import level_time
 from twoforone.system import System
-from twoforone.types import ForceFn
+from twoforone.types import ForceFn, PotentialFn
 from twoforone.units import thermal_energy
 
-INTEGRATORS = {'langevin': langevin.make_langevin, 'overdamped': langevin.make_overdamped}
+INTEGRATORS = ('langevin', 'overdamped', 'metropolis')
 
 
 def make_sampler(config, model: Model) -> sampler.Sampler:
@@ -32,19 +34,31 @@ def make_sampler(config, model: Model) -> sampler.Sampler:
 
 def make_force(config, model: Model, system: System, level: int) -> ForceFn:
   """The force field at a noise level, of positions in nm."""
-  t = level_time(model.schedule, level)
-  exact = config.simulate.exact_scaling
-  return make_force_field(
-    model.score, t=t, kT=thermal_energy(system.temperature), scale=model.scale,
-    alpha=float(model.schedule.alpha(jnp.float32(t))) if exact else 1.0)
+  return force_module.make_force_field(model.score, **_reading(config, model, system, level))
+
+
+def make_potential(config, model: Model, system: System, level: int) -> PotentialFn:
+  """The potential of that force field, of positions in nm.
+
+  Raises:
+    ValueError: for a direct score, which has none.
+  """
+  if model.energy is None:
+    raise ValueError('network.kind: a direct score has no potential, which tempering and the '
+                     'metropolis integrator need')
+  return force_module.make_potential(model.energy, **_reading(config, model, system, level))
 
 
 def make_integrator(config, model: Model, system: System, level: int) -> langevin.Integrator:
   """The dynamics of `config.simulate` on that force field."""
-  settings = config.simulate
-  make = pick('simulate.integrator', settings.integrator, INTEGRATORS)
-  return make(make_force(config, model, system, level), mass=choose_mass(settings, system),
-              dt=settings.dt, friction=settings.friction)
+  settings, force = config.simulate, make_force(config, model, system, level)
+  make = pick('simulate.integrator', settings.integrator, {
+    'langevin': lambda: functools.partial(langevin.make_langevin, force),
+    'overdamped': lambda: functools.partial(langevin.make_overdamped, force),
+    'metropolis': lambda: functools.partial(
+      metropolis.make_metropolis_langevin, force, make_potential(config, model, system, level)),
+  })()
+  return make(mass=choose_mass(settings, system), dt=settings.dt, friction=settings.friction)
 
 
 def automatic_dt(config, model: Model, system: System, params, x: np.ndarray) -> float:
@@ -57,3 +71,11 @@ def automatic_dt(config, model: Model, system: System, params, x: np.ndarray) ->
 def choose_mass(settings, system: System) -> np.ndarray:
   """The masses of the config, or those of the system where it has none."""
   return np.array(settings.mass or system.mass)
+
+
+def _reading(config, model: Model, system: System, level: int) -> dict[str, float]:
+  """At what noise, in which units and with which scaling the model is read."""
+  t = level_time(model.schedule, level)
+  return {
+    't': t, 'kT': thermal_energy(system.temperature), 'scale': model.scale,
+    'alpha': float(model.schedule.alpha(jnp.float32(t))) if config.simulate.exact_scaling else 1.0}

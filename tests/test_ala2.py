@@ -15,7 +15,7 @@ from experiments.configs import ala2 as ala2_config
 from experiments.configs import checks as checks_config
 from experiments.configs import noise_level as noise_level_config
 from experiments.configs.published_sizes import PUBLISHED_SIZES
-from twoforone import checkpoint
+from twoforone import checkpoint, trajectory
 from twoforone.datasets import ala2 as embedded
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -104,6 +104,28 @@ def test_patience_counts_validations_since_the_best_and_survives_a_restart(tmp_p
 
 
 @pytest.mark.slow
+def test_tempering_reports_the_lowest_rung_and_resumes(finished, tmp_path):
+  config = ala2_config.get_config('smoke')
+  config.pretrained = str(finished[0] / 'model' / 'best')
+  config.simulate.update({'replicas': 5, 'parts': 1, 'frames_per_part': 10, 'burn_in_frames': 2,
+                          'formats': ('.xtc',), 'integrator': 'metropolis',
+                          'tempering': {'rungs': 3, 'highest': 400.0, 'exchange_every': 10}})
+  ala2.run(config, str(tmp_path))
+  config.simulate.parts = 2
+  rows = {(row.sample, row.metric): row for row in ala2.run(config, str(tmp_path))}
+  assert rows['simulation', 'JS(φ, ψ) 60×60'].frames == 5 * 18
+  parts = list(trajectory.read_parts(tmp_path / 'simulation'))
+  assert [part['x'].shape for part in parts] == [(10, 5, 3, 5, 3)] * 2
+  summary = json.loads((tmp_path / 'simulation' / 'tempering.json').read_text())
+  assert summary['temperatures [K]'] == [300.0, 346.4, 400.0]
+  # Rungs 15 % apart of some ten soft degrees of freedom: most attempts are accepted.
+  assert all(0.2 < share <= 1 for share in summary['acceptance of neighbours'])
+  written = sorted((tmp_path / 'simulation' / 'replica_00000').glob('*.xtc'))
+  assert [path.name for path in written] == ['part_00000.xtc', 'part_00001.xtc']
+  assert 'acceptance of neighbours' in (tmp_path / 'report.md').read_text()
+
+
+@pytest.mark.slow
 def test_checks_pass_on_the_trained_model(finished, tmp_path):
   config = checks_config.get_config('smoke')
   config.update({'pretrained': str(finished[0] / 'model' / 'best'), 'num_frames': 3,
@@ -173,12 +195,15 @@ def test_a_checkpoint_of_another_system_is_refused(finished, tmp_path):
   ('integrator', 'verlet', "simulate.integrator: found 'verlet', expected one of"),
   ('start', 'crystal', "simulate.start: found 'crystal', expected one of"),
   ('dt', -0.002, 'simulate.dt: found -0.002 ps'),
+  ('formats', ('.gro',), "simulate.formats: found '.gro', expected one of"),
+  ('tempering', {'rungs': 2, 'highest': 500.0, 'exchange_every': 7},
+   'simulate.stride: found 20, expected a multiple of tempering.exchange_every = 7'),
   ('dt', 0.0, 'simulate.dt: found 0, expected a positive number: the simulations of'),
 ])
 def test_a_simulation_that_cannot_be_is_refused_before_training(field, value, message, tmp_path):
   config = ala2_config.get_config('smoke')
   with config.unlocked():
-    config.simulate[field] = value
+    config.simulate.update({field: value})
   with pytest.raises(ValueError, match=message):
     ala2.run(config, str(tmp_path))
   assert not list(tmp_path.iterdir())

@@ -13,11 +13,12 @@ LAYERS = (  # modules of each layer, and the layers they may import from
   ({'networks', 'datasets'}, {0, 1}),
   ({'energy', 'prior', 'losses', 'sampler', 'force', 'langevin', 'sharding', 'checkpoint',
     'trajectory'}, {0, 1}),
-  ({'simulate', 'tempering', 'train'}, {0, 1, 3}),
+  ({'simulate', 'tempering', 'metropolis', 'train'}, {0, 1, 3}),
   ({'evaluation', 'checks', 'plots', 'maps'}, {0, 1}),
   ({'baselines'}, {0, 1, 2, 3, 4}),
 )
-SIDEWAYS = {('schedule', 'geometry')}  # noise is centred where positions are
+# Noise is centred where positions are; a ladder is a simulation whose replicas are rungs.
+SIDEWAYS = {('schedule', 'geometry'), ('tempering', 'simulate')}
 
 DOORS = {
   'jax_md': {'twoforone/langevin'}, 'optax': {'twoforone/train', 'experiments/'},

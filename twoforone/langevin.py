@@ -40,6 +40,16 @@ class KineticFn(Protocol):
   def __call__(self, state: Any) -> Scalar: ...
 
 
+@runtime_checkable
+class RescaleFn(Protocol):
+  """`rescale(state, kT[], new_kT[]) -> state`: the same configuration on another thermostat.
+
+  Where x and momenta are independent at kT they are so at new_kT, with the new variances.
+  """
+
+  def __call__(self, state: Any, kT: Scalar, new_kT: Scalar) -> Any: ...
+
+
 class Integrator(NamedTuple):
   """Dynamics of one configuration.
 
@@ -50,11 +60,13 @@ class Integrator(NamedTuple):
     init: (params, key, x, kT) -> state.
     step: (params, state, kT) -> state.
     kinetic: state -> kinetic energy.
+    rescale: (state, kT, new_kT) -> state.
   """
 
   init: InitFn
   step: StepFn
   kinetic: KineticFn
+  rescale: RescaleFn
 
 
 def make_langevin(
@@ -107,7 +119,10 @@ def make_langevin(
     half_step = state.momentum - 0.5 * dt * state.force
     return 0.5 * jnp.sum(half_step**2 / state.mass)
 
-  return Integrator(init, step, kinetic)
+  def rescale(state, kT, new_kT):
+    return state.set(momentum=jnp.sqrt(new_kT / kT) * state.momentum)
+
+  return Integrator(init, step, kinetic, rescale)
 
 
 @jax.tree_util.register_dataclass
@@ -164,7 +179,14 @@ def make_overdamped(
   def kinetic(state):
     return jnp.full((), jnp.nan, state.position.dtype)
 
-  return Integrator(init, step, kinetic)
+  def rescale(state, kT, new_kT):
+    # The noise alone is correlated with x: it is the displacement sqrt(2 kT h) noise + h F that
+    # is independent of x in a harmonic well, and that scales as a momentum does.
+    h = jnp.asarray(mobility, state.position.dtype)[:, None]
+    shift = jnp.sqrt(h / 2) * state.force * (1 / jnp.sqrt(kT) - 1 / jnp.sqrt(new_kT))
+    return dataclasses.replace(state, noise=state.noise + shift)
+
+  return Integrator(init, step, kinetic, rescale)
 
 
 def automatic_time_step(

@@ -86,7 +86,10 @@ def make_metropolis_langevin(
     m = jnp.asarray(mass, state.momentum.dtype)[:, None]
     return 0.5 * jnp.sum(state.momentum**2 / m)
 
-  return Integrator(init, step, kinetic)
+  def rescale(state, kT, new_kT):
+    return dataclasses.replace(state, momentum=jnp.sqrt(new_kT / kT) * state.momentum)
+
+  return Integrator(init, step, kinetic, rescale)
 
 
 def _thermal_momenta(key: Any, x: Any, mass: np.ndarray, kT: Any) -> Any:

@@ -5,7 +5,6 @@ physical potential, so every rung keeps its own Boltzmann distribution. One ladd
 with its M rungs as replicas; `vmap` makes R ladders, which never talk.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -113,14 +112,14 @@ def init_ladders(
 
 
 def exchange(
-  potential: PotentialFn, params: Params, state: TemperingState, kT: Float[Array, ' M']
+  integrator: Integrator, potential: PotentialFn, params: Params, state: TemperingState,
+  kT: Float[Array, ' M']
 ) -> TemperingState:
   """One attempt on every other pair of neighbours of *one* ladder, states with axes [M].
 
   Pairs (0, 1), (2, 3), ... in even rounds, (1, 2), (3, 4), ... in odd ones; the ends never pair.
-  A configuration takes all it owns along, its force too (which no thermostat changes), and its
-  momenta times sqrt(kT_new / kT_old). Keys stay on their rungs. Lost copies are left out. Noise of
-  overdamped dynamics goes along unchanged: right only for rare exchanges or a small step.
+  A configuration takes all it owns along, its force too (which no thermostat changes), with its
+  momenta or noise `rescale`d to the new kT. Keys stay on their rungs. Lost copies are left out.
 
   Source: Sugita and Okamoto, Chem. Phys. Lett. 314, 141 (1999), eqs. 10-14.
 
@@ -137,7 +136,7 @@ def exchange(
   accepted = attempted & (jnp.log(draw) < log_ratio)
   source = rungs + jnp.pad(accepted, (0, 1)) - jnp.pad(accepted, (1, 0))
   return TemperingState(
-    state.copies._replace(dynamics=_move(state.copies.dynamics, source, kT)),
+    state.copies._replace(dynamics=_move(integrator, state.copies.dynamics, source, kT)),
     walker=state.walker[source], accepted=state.accepted + accepted,
     attempted=state.attempted + attempted, key=state.key)
 
@@ -170,7 +169,7 @@ def parallel_tempering(
       raise ValueError(f'{name}: found {value}, expected a positive multiple of {unit}')
 
   def one_round(state):
-    state = exchange(potential, params, state, kT)
+    state = exchange(integrator, potential, params, state, kT)
     copies, (x,), info = simulate(
       integrator, params, state.copies, kT, num_frames=1, stride=exchange_every, check=check,
       project=project)
@@ -250,11 +249,10 @@ def _arrivals(trace: Int[np.ndarray, ' F'], top: int) -> Int[np.ndarray, ' arriv
   return ends[home & np.append(True, ~home)[:-1]]
 
 
-def _move(dynamics: Any, source: Int[Array, ' M'], kT: Float[Array, ' M']) -> Any:
-  """Each rung's state from the rung `source` names, except its key; momenta to the new kT."""
+def _move(
+  integrator: Integrator, dynamics: Any, source: Int[Array, ' M'], kT: Float[Array, ' M']
+) -> Any:
+  """Each rung's state from the rung `source` names, on its thermostat and with its own key."""
   moved = jax.tree.map(
     lambda a: a if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else a[source], dynamics)
-  if not hasattr(dynamics, 'momentum'):
-    return moved
-  ratio = jnp.sqrt(kT / kT[source])[:, None, None]
-  return dataclasses.replace(moved, momentum=ratio * moved.momentum)
+  return jax.vmap(integrator.rescale)(moved, kT[source], kT)

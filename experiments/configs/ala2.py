@@ -77,7 +77,10 @@ DEFAULT = {
   'simulate': {
     'level': 0,                # of the table; chosen by experiments.noise_level on validation data
     'exact_scaling': True,     # False evaluates at the unscaled x, as Arts et al. (2023)
-    'integrator': 'langevin',  # BAOAB, or 'overdamped'
+    'integrator': 'langevin',  # BAOAB; 'overdamped'; 'metropolis': exact at any time step
+    'tempering': {             # of each replica, by geometric steps up to the highest [K]
+      'rungs': 1, 'highest': 500.0, 'exchange_every': 50,  # steps, a part of the stride
+    },
     'start': 'samples',        # i.i.d. samples, or 'data': training frames
     'replicas': 100, 'parts': 20, 'frames_per_part': 60, 'burn_in_frames': 100, 'stride': 150,
     'formats': (), 'written_replicas': 1,  # '.xtc', '.dcd', '.h5' beside the parts as they appear

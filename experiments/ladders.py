@@ -1,0 +1,76 @@
+"""Parallel tempering to disk: ladders of temperatures, their acceptance and their round trips.
+
+The parts hold every rung; what is reported is the lowest, which has the thermostat's temperature.
+"""
+
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import dynamics
+from twoforone import tempering, trajectory
+from twoforone.langevin import Integrator
+from twoforone.simulate import CheckFn, Info
+from twoforone.types import PotentialFn
+from twoforone.units import thermal_energy
+
+
+def temper_to_disk(
+  config, integrator: Integrator, potential: PotentialFn, params, key, start: np.ndarray,
+  folder: pathlib.Path, *, check: CheckFn, settings: dict, on_part
+) -> list[tempering.LostCopy]:
+  """Runs `config.simulate` with its ladder; returns the lost copies, leaves tempering.json.
+
+  Args:
+    start: positions [R · M, n, 3] in nm, one for each copy.
+    settings: whatever else defines the run.
+    on_part: as for `dynamics.run_to_disk`, given the frames of the lowest rungs [F, R, n, 3].
+  """
+  dynamic, ladder = config.simulate, config.simulate.tempering
+  kT = tempering.geometric_ladder(
+    *map(thermal_energy, (dynamic.temperature, ladder.highest)), ladder.rungs)
+  run = tempering.make_parallel_tempering(
+    integrator, potential, num_frames=dynamic.frames_per_part, stride=dynamic.stride,
+    exchange_every=ladder.exchange_every, check=check)
+  x = jnp.asarray(start).reshape(dynamic.replicas, ladder.rungs, *start.shape[1:])
+  state = tempering.init_ladders(integrator, params, key, x, kT)
+  settings = {**settings, 'kT': np.asarray(kT).tolist(), 'replicas': dynamic.replicas,
+              'frames_per_part': dynamic.frames_per_part, 'stride': dynamic.stride,
+              'exchange_every': ladder.exchange_every, 'dt': dynamic.dt,
+              'key': dynamics.fingerprint(jax.random.key_data(key))}
+  state, lost = dynamics.run_to_disk(
+    lambda params, state: run(params, state, kT), params, state, folder,
+    num_parts=dynamic.parts, replicas=dynamic.replicas, settings=settings,
+    steps_per_part=dynamic.frames_per_part * dynamic.stride * x.shape[0] * x.shape[1],
+    find_lost=lambda state: tempering.lost_copies(
+      state, stride=dynamic.stride, exchange_every=ladder.exchange_every, dt=dynamic.dt),
+    on_part=lambda part, read: on_part(part, lambda: read()[:, :, 0]))
+  write_summary(config, state, folder)
+  return lost
+
+
+def read_lowest(folder: pathlib.Path) -> tuple[np.ndarray, Info]:
+  """Frames [F, R, n, 3] in nm of the lowest rungs, and their info."""
+  parts = [{name: part[name][:, :, 0] for name in ('x', *Info._fields)}
+           for part in trajectory.read_parts(folder)]
+  x, kinetic, virial = (np.concatenate([part[name] for part in parts])
+                        for name in ('x', *Info._fields))
+  return x, Info(kinetic, virial)
+
+
+def write_summary(config, state: tempering.TemperingState, folder: pathlib.Path) -> None:
+  """tempering.json: temperatures, acceptance of neighbours, number and times of round trips."""
+  settings = config.simulate
+  walker = np.concatenate([part['walker'] for part in trajectory.read_parts(folder)])
+  trips = tempering.round_trip_times(walker, settings.stride * settings.dt)
+  ladder = np.geomspace(settings.temperature, settings.tempering.highest, settings.tempering.rungs)
+  summary = {
+    'temperatures [K]': ladder.round(1).tolist(),
+    'acceptance of neighbours': tempering.acceptance(state).round(3).tolist(),
+    'round trips': len(trips),
+    'mean round trip [ps]': float(trips.mean()) if len(trips) else None}
+  trajectory.write_atomically(folder / 'tempering.json',
+                              lambda file: file.write(json.dumps(summary, indent=2).encode()))
