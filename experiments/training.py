@@ -15,7 +15,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from experiments import models, objectives
-from twoforone import checkpoint, train
+from twoforone import checkpoint, sharding, train
 from twoforone.trajectory import write_atomically
 
 OPTIMIZERS = {'adamw': train.adamw, 'muon': train.muon}
@@ -42,7 +42,9 @@ def train_model(
   if checkpoint.latest_step(folder / 'last') is not None:
     state = checkpoint.restore(folder / 'last', state)
   log = Log(folder, settings, int(state.step))
-  examples, validation = jax.tree.map(jnp.asarray, (examples, validation))
+  mesh = sharding.make_mesh('batch', size=settings.batch_size)
+  state, examples = sharding.replicate(mesh, (state, jax.tree.map(jnp.asarray, examples)))
+  validation = jax.tree.map(jnp.asarray, validation)
 
   def progress(state, metrics):
     step, found = int(state.step), {'steps_per_second': log.rate()}
@@ -72,12 +74,13 @@ def train_model(
 def make_chunk(settings, phases: list[objectives.Phase], optimizer) -> Callable:
   """chunk(state, key, data) of whichever phase the state's step is in."""
   ema_decay = models.pick('train.ema', settings.ema, EMAS)(settings.ema_decay)
+  place = sharding.make_split(sharding.make_mesh('batch', size=settings.batch_size))
   chunks = [
     train.make_train_chunk(
       train.make_train_step(
         phase.loss, optimizer, ema_decay=ema_decay, auxiliary=phase.auxiliary,
         num_microbatches=settings.num_microbatches),
-      batch_size=settings.batch_size, num_steps=settings.chunk) for phase in phases]
+      batch_size=settings.batch_size, num_steps=settings.chunk, place=place) for phase in phases]
 
   def chunk(state, key, data):
     current = sum(phase.start <= int(state.step) for phase in phases) - 1

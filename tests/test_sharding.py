@@ -36,6 +36,27 @@ np.savez(sys.argv[2] + '.npz', x=x, kinetic=info.kinetic)
 checkpoint.save(sys.argv[2], 1, state)
 back = checkpoint.restore(sys.argv[2], state)
 assert back.dynamics.position.sharding.device_set == state.dynamics.position.sharding.device_set
+
+# Training: the batch divided, state and data on every device.
+from tests.systems import gaussian_data, make_gaussian_score
+from twoforone import schedule, train
+from twoforone.losses import denoising, noise_levels
+noise = schedule.cosine_schedule()
+def score(params, x, t):
+  return params * make_gaussian_score(noise, 0.5)(None, x, t)
+loss = denoising.make_denoising_loss(score, noise, draw_level=noise_levels.uniform_times(0.1, 1.0))
+optimizer = train.adamw(learning_rate=0.05, final_learning_rate=0.05, num_steps=1)
+step = train.make_train_step(loss, optimizer, ema_decay=train.warmup_ema(0.9))
+batches = sharding.make_mesh('batch', size=64)
+chunk = train.make_train_chunk(
+  step, batch_size=64, num_steps=20, place=sharding.make_split(batches))
+data = gaussian_data(jax.random.key(3), (500, 5, 3), 0.5)
+state, data = sharding.replicate(
+  batches, (train.init_train_state(jnp.float32(0.2), optimizer), data))
+program = chunk.lower(state, jax.random.key(4), data).compile().as_text()
+assert ('all-reduce' in program) == (batches.size == 2), 'the gradient is not a sum over devices'
+trained, metrics = chunk(state, jax.random.key(4), data)
+np.savez(sys.argv[2] + '_train.npz', params=trained.params, loss=metrics.loss)
 if mesh.size == 2:
   try:
     sharding.shard(mesh, {'x': jnp.zeros((3, 5))})
@@ -55,11 +76,16 @@ def run_on(devices, path):
 
 @pytest.mark.slow
 def test_two_devices_give_the_numbers_of_one(tmp_path):
-  """Also: a state saved on two devices is restored on this one."""
+  """Simulation and training; and a state saved on two devices is restored on this one."""
   one, two = (run_on(devices, tmp_path / f'{devices}') for devices in (1, 2))
   # Float32 rounding: blocks of another size may be vectorised in another order.
   np.testing.assert_allclose(two['x'], one['x'], atol=1e-6)
   np.testing.assert_allclose(two['kinetic'], one['kinetic'], rtol=1e-5)
+  first, second = (np.load(tmp_path / f'{devices}_train.npz') for devices in (1, 2))
+  # The gradient is a sum in another order; twenty Adam steps carry that on.
+  np.testing.assert_allclose(second['loss'], first['loss'], rtol=1e-4)
+  np.testing.assert_allclose(second['params'], first['params'], rtol=1e-4)
+  assert first['loss'][-1] < first['loss'][0]
   integrator = make_langevin(centred_harmonic_force, mass=CHAIN.mass, dt=0.004, friction=5.0)
   like = init_replicas(
     integrator, jnp.float32(400.0), jax.random.key(0), stretched_chain(6), jnp.full(6, 2.5))

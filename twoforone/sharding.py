@@ -5,6 +5,7 @@ communication; jit inserts what a training step needs. No change of code: place 
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -39,6 +40,19 @@ def shard(mesh: Mesh, tree):
     return jax.device_put(a, NamedSharding(mesh, spec))
 
   return jax.tree_util.tree_map_with_path(place, tree)
+
+
+def make_split(mesh: Mesh) -> Callable:
+  """split(tree): inside a jitted function, the leading axes divided over the mesh.
+
+  What is computed of each row then runs on its device, a mean over rows sums over all of them.
+  """
+  (axis,) = mesh.axis_names
+
+  def split(tree):
+    return jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, PartitionSpec(axis)))
+
+  return split
 
 
 def replicate(mesh: Mesh, tree):

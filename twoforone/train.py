@@ -197,18 +197,28 @@ def make_train_step(
   return train_step
 
 
-def make_train_chunk(train_step: TrainStep, *, batch_size: int, num_steps: int) -> Callable:
+def make_train_chunk(
+  train_step: TrainStep, *, batch_size: int, num_steps: int,
+  place: Callable[[Any], Any] = lambda batch: batch
+) -> Callable:
   """chunk(state, key, data) -> (state, metrics[num_steps]): a jitted scan, batches drawn inside.
 
   Each batch is drawn with replacement from `data` (a pytree of arrays [F, ...]), which is an
   argument and stays on the device. The state is donated.
+
+  Args:
+    train_step: one update.
+    batch_size: examples in each.
+    num_steps: updates in a chunk.
+    place: of each batch, `sharding.make_split` to divide it over devices; state and data are then
+      copied to each of them (`sharding.replicate`).
   """
 
   def one_step(state, key, data):
     key_batch, key_loss = jax.random.split(jax.random.fold_in(key, state.step))
     size = len(jax.tree.leaves(data)[0])
     index = jax.random.randint(key_batch, (batch_size,), 0, size)
-    return train_step(state, key_loss, jax.tree.map(lambda a: a[index], data))
+    return train_step(state, key_loss, place(jax.tree.map(lambda a: a[index], data)))
 
   def chunk(state, key, data):
     return jax.lax.scan(lambda s, _: one_step(s, key, data), state, length=num_steps)
