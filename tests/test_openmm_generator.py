@@ -107,3 +107,16 @@ def test_a_run_taken_up_again_gives_the_bytes_of_an_uninterrupted_one(tmp_path):
     (tmp_path / folder / 'part_00001.npz').unlink()
   assert generate_ala2.run(config, str(tmp_path)) == paths
   assert {name: (tmp_path / path).read_bytes() for name, path in paths.items()} == whole
+
+
+@pytest.mark.slow
+def test_deca_alanine_has_a_backbone_of_thirty_beads():
+  config = generate_ala2_config.get_config('deca_alanine')
+  simulation = generate_ala2.make_simulation(config, 0)
+  beads = generator.select_beads(simulation.topology, tuple(config.beads))
+  matrix = generator.force_map(simulation, beads)
+  # N with its H, CA with its H, C alone.
+  assert matrix.sum(axis=1).tolist() == [2, 2, 1] * 10 and matrix.shape == (30, 112)
+  (frame,) = generator.run(simulation, num_frames=1, stride=5)
+  bond = np.linalg.norm(np.diff(frame.positions[list(beads)], axis=0), axis=1)
+  assert ((0.12 < bond) & (bond < 0.17)).all()

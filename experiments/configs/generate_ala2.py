@@ -3,7 +3,8 @@
   python -m experiments.generate_ala2 --workdir=/tmp/ala2
 
 About three hours on 2 cores for 4 x 200 ns of implicit solvent; expect four files in the folder.
-`explicit` puts the peptide in 651 TIP3P waters (use a GPU platform), `smoke` runs a few ps.
+`explicit` puts the peptide in 651 TIP3P waters (use a GPU platform), `smoke` runs a few ps;
+`deca_alanine` is ACE-(ALA)10-NME, helix and coil, its N, CA and C as beads (22 ns an hour a core).
 The 4 fs step needs the heavier hydrogens; masses do not enter the equilibrium distribution.
 """
 
@@ -13,6 +14,9 @@ VARIANTS = {
   'default': {},
   'explicit': {'solvent': 'explicit', 'platform': 'CUDA', 'processes': 1,
                'name': 'ala2_explicit'},
+  'deca_alanine': {'residues': ('ALA',) * 10, 'beads': ('ALA:N', 'ALA:CA', 'ALA:C'),
+                   'platform': 'CPU', 'temperature': 400.0, 'length': 20_000.0, 'interval': 4.0,
+                   'part': 200.0, 'coarse_every': 50, 'name': 'deca_alanine'},
   'smoke': {'length': 20.0, 'part': 10.0, 'coarse_every': 2, 'runs': 2},
 }
 
@@ -22,7 +26,7 @@ def get_config(variant: str = 'default') -> ConfigDict:
     'residues': ('ALA',),
     'beads': ('ACE:C', 'ALA:N', 'ALA:CA', 'ALA:C', 'NME:N'),
     'solvent': 'implicit',      # 'implicit' (OBC2) or 'explicit' (TIP3P, PME)
-    'platform': 'Reference',    # fastest for 22 atoms on a CPU; 'CUDA' for explicit water
+    'platform': 'Reference',    # fastest for 22 atoms; 'CPU' for 100, 'CUDA' for explicit water
     'processes': 2,             # runs simulated at the same time
     'runs': 4,
     'seed': 2302,               # run k uses seed + k

@@ -106,7 +106,8 @@ def make_simulation(
     dt: time step [ps].
     hydrogen_mass: mass of each hydrogen, the difference taken from its heavy atom [amu].
     box: edge of the cubic box, explicit solvent only [nm].
-    platform: OpenMM platform; 'Reference' is the fastest for one small peptide on a CPU.
+    platform: OpenMM platform; 'Reference' is the fastest for a dipeptide, 'CPU' (one thread) from
+      about a hundred atoms on.
     seed: seeds the velocities and the thermostat.
 
   Raises:
@@ -134,8 +135,10 @@ def make_simulation(
   integrator = openmm.LangevinMiddleIntegrator(temperature, friction, dt)
   integrator.setRandomNumberSeed(seed)
   integrator.setConstraintTolerance(CONSTRAINT_TOLERANCE)
-  simulation = app.Simulation(
-    modeller.topology, system, integrator, openmm.Platform.getPlatformByName(platform))
+  # Runs are simulated side by side, each on a core of its own.
+  properties = {'Threads': '1'} if platform == 'CPU' else {}
+  simulation = app.Simulation(modeller.topology, system, integrator,
+                              openmm.Platform.getPlatformByName(platform), properties)
   simulation.context.setPositions(modeller.positions)
   simulation.minimizeEnergy()
   simulation.context.setVelocitiesToTemperature(temperature, seed)
