@@ -119,4 +119,4 @@ def test_deca_alanine_has_a_backbone_of_thirty_beads():
   assert matrix.sum(axis=1).tolist() == [2, 2, 1] * 10 and matrix.shape == (30, 112)
   (frame,) = generator.run(simulation, num_frames=1, stride=5)
   bond = np.linalg.norm(np.diff(frame.positions[list(beads)], axis=0), axis=1)
-  assert ((0.12 < bond) & (bond < 0.17)).all()
+  assert ((bond > 0.12) & (bond < 0.17)).all()
