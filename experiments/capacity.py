@@ -24,8 +24,8 @@ def run(config: ConfigDict, workdir: str) -> dict:
 
 
 def run_name(objective: str, width: int, depth: int) -> str:
-  """For example 'plain 3×64': three hidden layers of 64."""
-  return f'{objective} {depth}×{width}'
+  """For example 'plain 3x64': three hidden layers of 64."""
+  return f'{objective} {depth}x{width}'
 
 
 def write(config, folder: pathlib.Path, table: dict) -> None:

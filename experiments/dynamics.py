@@ -103,7 +103,7 @@ def run_to_disk(
   if done:
     state = checkpoint.restore(folder / 'state', state, step=done)
   lost, copies = find_lost(state), None
-  for part in range(done):
+  for part in range(done if sharding.is_first() else 0):
     on_part(part, functools.partial(_read_frames, folder, part))
   params = sharding.replicate(mesh, params)
   for part in range(done, num_parts):
@@ -111,15 +111,18 @@ def run_to_disk(
       break
     start = time.monotonic()
     # Placed anew each time: a part must not depend on whether the run was stopped before it.
-    state, frames, info = run(params, sharding.shard(mesh, state))
-    checkpoint.save(folder / 'state', part + 1, state, keep=2)
-    trajectory.write_part(folder, part, {'x': np.asarray(frames), **jax.device_get(info)._asdict()})
-    on_part(part, functools.partial(np.asarray, frames))
-    lost, copies = find_lost(state), int(np.prod(frames.shape[1:-2]))
+    state, *made = run(params, sharding.shard(mesh, state))
+    found, frames, info = sharding.gather((state, *made))
+    checkpoint.save(folder / 'state', part + 1, found, keep=2)
+    if sharding.is_first():
+      trajectory.write_part(folder, part, {'x': frames, **info._asdict()})
+      on_part(part, lambda frames=frames: frames)
+    sharding.wait('part')
+    lost, copies = find_lost(found), int(np.prod(frames.shape[1:-2]))
     seconds = time.monotonic() - start
     (progress or print_progress)(Progress(
       part + 1, num_parts, steps_per_part / seconds, (num_parts - part - 1) * seconds, lost))
-  return state, lost
+  return sharding.gather(state), lost
 
 
 def read_run(folder: str | os.PathLike) -> tuple[Float[np.ndarray, 'F R n 3'], Info]:

@@ -89,8 +89,8 @@ def test_capacity_names_each_size_once_and_draws_it(tmp_path):
     for width in config.widths:
       finish(tmp_path / capacity.run_name(objective, width, 1) / 'seed_0', 1 / width)
   table = capacity.run(config, str(tmp_path))
-  assert set(table) == {'consistent 1×8', 'consistent 1×16', 'plain 1×8', 'plain 1×16'}
-  lines = {'depth 1': {8: 'plain 1×8', 16: 'plain 1×16', 32: 'plain 1×32'}}
+  assert set(table) == {'consistent 1x8', 'consistent 1x16', 'plain 1x8', 'plain 1x16'}
+  lines = {'depth 1': {8: 'plain 1x8', 16: 'plain 1x16', 32: 'plain 1x32'}}
   curve = study.curves(table, lines, 'sim. JS')['depth 1']  # 32 is not done
   assert curve.x.tolist() == [8, 16] and curve.y.tolist() == [1 / 8, 1 / 16]
   assert (tmp_path / 'capacity.png').exists()

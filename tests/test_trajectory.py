@@ -20,12 +20,20 @@ def frames(count: int = 7) -> np.ndarray:
 def test_export_reads_back_within_the_precision_of_the_format(tmp_path, suffix):
   x = frames()
   path, topology = trajectory.export(tmp_path / f'run{suffix}', x, SYSTEM, interval=2.0)
+  assert sorted(p.name for p in tmp_path.iterdir()) == sorted([path.name, topology.name])
   back = mdtraj.load(str(path), **({} if suffix == '.h5' else {'top': str(topology)}))
   np.testing.assert_allclose(back.xyz, x, atol=1e-3)  # XTC rounds to 0.001 nm
   assert [a.name for a in back.topology.atoms] == list(SYSTEM.beads)
   assert {(a.index, b.index) for a, b in back.topology.bonds} == {(0, 1), (1, 2), (2, 3), (3, 4)}
   if suffix != '.dcd':  # mdtraj's DCD has no time
     np.testing.assert_allclose(back.time, 2.0 * np.arange(len(x)))
+
+
+@pytest.mark.parametrize('suffix', trajectory.SUFFIXES)
+def test_folders_of_any_name_can_be_written_to(tmp_path, suffix):
+  (tmp_path / '3×64 φ').mkdir()
+  path, _ = trajectory.export(tmp_path / '3×64 φ' / f'run{suffix}', frames(), SYSTEM)
+  assert path.stat().st_size > 0
 
 
 def test_export_topology_has_conect_records(tmp_path):

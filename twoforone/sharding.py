@@ -2,12 +2,16 @@
 
 Parameters are copied to every device. Replicas never talk, so a sharded simulation has no
 communication; jit inserts what a training step needs. No change of code: place the arrays, call.
+The devices may belong to several processes (`jax.distributed`): each process then gives the same
+values and holds its own part of them, and `gather` brings all of it to each.
 """
 
 import math
 from collections.abc import Callable
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 
@@ -36,8 +40,7 @@ def shard(mesh: Mesh, tree):
       raise ValueError(
         f'{jax.tree_util.keystr(path) or "array"}: found leading axis {a.shape[0]}, '
         f'expected a multiple of {mesh.size} devices')
-    spec = PartitionSpec(axis) if a.ndim else PartitionSpec()
-    return jax.device_put(a, NamedSharding(mesh, spec))
+    return _put(a, NamedSharding(mesh, PartitionSpec(axis) if a.ndim else PartitionSpec()))
 
   return jax.tree_util.tree_map_with_path(place, tree)
 
@@ -57,4 +60,46 @@ def make_split(mesh: Mesh) -> Callable:
 
 def replicate(mesh: Mesh, tree):
   """The tree with a full copy of every array on each device of the mesh."""
-  return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+  everywhere = NamedSharding(mesh, PartitionSpec())
+  return jax.tree.map(lambda a: _put(a, everywhere), tree)
+
+
+def gather(tree):
+  """The tree as numpy arrays with all values, on every process; typed keys as local arrays."""
+
+  def fetch(a):
+    if _is_key(a):
+      return jax.random.wrap_key_data(fetch(jax.random.key_data(a)), impl=jax.random.key_impl(a))
+    if not isinstance(a, jax.Array) or a.is_fully_addressable or a.is_fully_replicated:
+      return np.asarray(a)
+    return np.asarray(multihost_utils.process_allgather(a, tiled=True))
+
+  return jax.tree.map(fetch, tree)
+
+
+def is_first() -> bool:
+  """Whether this process is the one that writes files that all would write alike."""
+  return jax.process_index() == 0
+
+
+def wait(name: str) -> None:
+  """Returns when every process has come here; `name` tells one such place from another."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(name)
+
+
+def _put(a, sharding: NamedSharding):
+  """The array placed; over several processes from the values that each of them has."""
+  if sharding.is_fully_addressable:
+    return jax.device_put(a, sharding)
+  if isinstance(a, jax.Array) and not a.is_fully_addressable:
+    return jax.jit(lambda a: a, out_shardings=sharding)(a)
+  if _is_key(a):
+    data = _put(jax.random.key_data(a), sharding)
+    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(a))
+  values = np.asarray(a)
+  return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
+
+
+def _is_key(a) -> bool:
+  return isinstance(a, jax.Array) and jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key)

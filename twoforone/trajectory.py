@@ -114,10 +114,11 @@ def export(
     x, _topology(system), time=start + interval * np.arange(len(x)))
   topology_path = path.with_suffix('.pdb')
   for target, frames in ((topology_path, trajectory[0]), (path, trajectory)):
-    # mdtraj writes by name, so the hidden name has the suffix too.
-    hidden = target.with_name(f'.{target.name}{target.suffix}')
-    frames.save(str(hidden))
-    os.replace(hidden, target)
+    with tempfile.TemporaryDirectory() as folder:
+      # mdtraj writes by name, and XTC and DCD under ASCII names alone.
+      made = pathlib.Path(folder) / f'frames{target.suffix}'
+      frames.save(str(made))
+      write_atomically(target, lambda file, made=made: file.write(made.read_bytes()))
   return path, topology_path
 
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from experiments.configs import ala2
 
-RAISED_LEVEL = 80  # of plain denoising, by experiments.noise_level on validation data
+RAISED_LEVEL = 200  # of plain denoising, by experiments.noise_level on validation data
 PLAIN_LEVELS = {'low_noise_fraction': 0.0, 'weight_strength': 0.0}
 PLAIN = {'classification': 0.0, **PLAIN_LEVELS}
 CHANGES = {
