@@ -19,13 +19,14 @@ from twoforone import trajectory
 from twoforone.langevin import make_langevin
 
 
-def run(folder, num_parts=4, params=400.0, settings=None, force=centred_harmonic_force, **kwargs):
+def run(folder, num_parts=4, params=400.0, settings=None, force=centred_harmonic_force,
+        replicas=3, **kwargs):
   """A small run of three replicas: parts of two frames, three steps apart."""
   integrator = make_langevin(force, mass=CHAIN.mass, dt=0.004, friction=5.0)
   return dynamics.simulate_to_disk(
-    integrator, jnp.float32(params), jax.random.key(0), stretched_chain(3),
-    jnp.array([1.0, 2.5, 4.0]), folder, num_parts=num_parts, frames_per_part=2, stride=3, dt=0.004,
-    settings=settings or {'friction': 5.0}, **{'progress': lambda _: None, **kwargs})
+    integrator, jnp.float32(params), jax.random.key(0), stretched_chain(replicas),
+    jnp.linspace(1.0, 4.0, replicas), folder, num_parts=num_parts, frames_per_part=2, stride=3,
+    dt=0.004, settings=settings or {'friction': 5.0}, **{'progress': lambda _: None, **kwargs})
 
 
 def test_interrupted_runs_equal_an_uninterrupted_one(tmp_path):

@@ -1,6 +1,7 @@
 """Two (fake) devices give the numbers of one; leading axes that do not divide are named."""
 
 import os
+import socket
 import subprocess
 import sys
 
@@ -9,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import dynamics
 from tests.systems import CHAIN, centred_harmonic_force, stretched_chain
+from tests.test_dynamics import run
 from twoforone.checkpoint import restore
 from twoforone.langevin import make_langevin
 from twoforone.sharding import make_mesh, replicate, shard
@@ -67,6 +70,21 @@ if mesh.size == 2:
 """
 
 
+PROCESS = """
+import sys
+import jax
+jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+jax.distributed.initialize(f'localhost:{sys.argv[1]}', 2, int(sys.argv[2]))
+from tests.test_dynamics import run
+from experiments import dynamics
+
+assert jax.device_count() == 2 and jax.local_device_count() == 1
+run(sys.argv[3], replicas=4, num_parts=2)
+assert run(sys.argv[3], replicas=4, num_parts=3) == []
+assert dynamics.read_run(sys.argv[3])[0].shape == (6, 4, 5, 3)
+"""
+
+
 def run_on(devices, path):
   flags = f'--xla_force_host_platform_device_count={devices}'
   subprocess.run([sys.executable, '-c', PROGRAM, str(devices), str(path)], check=True,
@@ -102,3 +120,24 @@ def test_placement_keeps_the_values():
     np.testing.assert_array_equal(placed['x'], tree['x'])
     np.testing.assert_array_equal(*map(jax.random.key_data, (placed['key'], tree['key'])))
   assert make_mesh(size=1).size == 1
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_trajectory_of_one(tmp_path):
+  """Each holds half of the replicas; one writes, both go on from what was written."""
+  run(tmp_path / 'one', replicas=4, num_parts=3)
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    port = str(free.getsockname()[1])
+  flags, folder = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': ''}, str(tmp_path / 'two')
+  processes = [subprocess.Popen([sys.executable, '-c', PROCESS, port, str(k), folder], env=flags)
+               for k in range(2)]
+  try:
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+  finally:
+    for process in processes:
+      process.kill()
+  (one, first), (two, second) = (dynamics.read_run(tmp_path / name) for name in ('one', 'two'))
+  # Float32 rounding: blocks of another size may be vectorised in another order.
+  np.testing.assert_allclose(two, one, atol=1e-6)
+  np.testing.assert_allclose(second.kinetic, first.kinetic, rtol=1e-5)

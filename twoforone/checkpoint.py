@@ -48,7 +48,7 @@ def save(directory: str | os.PathLike, step: int, tree, *, keep: int | None = No
   newest = {s: path for s, _, path in complete}
   kept = list(newest.values())[-(keep or len(newest)):]
   for _, _, path in complete:
-    if path not in kept:
+    if path not in kept and jax.process_index() == 0:  # of several processes one tidies up
       shutil.rmtree(path)
 
 
