@@ -19,16 +19,22 @@ def training_cost(configs: dict, *, steps: int, repeats: int) -> dict[str, dict[
     steps: in one call.
     repeats: rounds; the median is returned.
   """
-  loops, shares = {}, {}
-  for name, config in configs.items():
-    for k, (share, loop) in enumerate(training_loops(config, steps)):
-      loops[name, k], shares[name, k] = loop, share
-  seconds = measure.time_in_turn(loops, repeats=repeats)
-  return {name: {
-    'ms per step': 1e3 * sum(shares[key] * float(np.median(seconds[key])) for key in loops
-                             if key[0] == name),
-    'GFLOP per step': sum(shares[key] * loops[key].flops for key in loops if key[0] == name) / 1e9}
-    for name in configs}
+  phases = {name: training_loops(config, steps) for name, config in configs.items()}
+  seconds = measure.time_in_turn(
+    {(name, k): loop for name, found in phases.items() for k, (_, loop) in enumerate(found)},
+    repeats=repeats)
+  return {name: average(found, [seconds[name, k] for k in range(len(found))])
+          for name, found in phases.items()}
+
+
+def average(
+  phases: list[tuple[float, measure.Loop]], seconds: list[list[float]]
+) -> dict[str, float]:
+  """Milliseconds (the median over rounds) and GFLOP of a step, each phase by its share."""
+  return {
+    'ms per step': 1e3 * sum(share * float(np.median(found))
+                             for (share, _), found in zip(phases, seconds, strict=True)),
+    'GFLOP per step': sum(share * loop.flops for share, loop in phases) / 1e9}
 
 
 def training_loops(config, steps: int) -> list[tuple[float, measure.Loop]]:
