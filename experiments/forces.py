@@ -35,7 +35,7 @@ def write(config, folder: pathlib.Path, table: dict, split) -> None:
   heading = (f'# Forces beside the noise\n\nAll frames: {len(split.train.x):,}; held out: '
              f'{len(split.test.x):,}.')
   study.write(folder, 'forces', heading, table, plots.curves(
-    panels, x_label='training frames', y_label=study.JS, x_log=True, y_log=True))
+    panels, x_label='training frames', y_label=study.JS))
 
 
 if __name__ == '__main__':

@@ -173,6 +173,10 @@ def curves(
     axis.set(title=title, xlabel=x_label, ylabel=label)
     if x_log:
       axis.set_xscale('log')
+      places = np.unique(np.concatenate([curve.x for curve in named.values()]))
+      if len(places) <= 6:  # less than a decade has labels that run into each other
+        axis.set_xticks(places, [f'{x:g}' for x in places])
+        axis.minorticks_off()
     if y_log:
       axis.set_yscale('log')
   return _with_legend(figure, axes[0])
