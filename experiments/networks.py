@@ -54,7 +54,8 @@ def add_budget(config, fields: dict, costs: dict[str, float]) -> dict:
   least = settings.burn_in_frames // settings.frames_per_part + 1
   steps = max(chunks, 1) * train.chunk
   return fields | {
-    'train': {'num_steps': steps, 'validate_every': max(chunks // 10, 1) * train.chunk},
+    'train': fields.get('train', {}) | {
+      'num_steps': steps, 'validate_every': max(chunks // 10, 1) * train.chunk},
     'simulate': {'parts': max(round(6e4 * config.simulation_minutes / part), least)}}
 
 
