@@ -62,10 +62,10 @@ def measure_energies(config, folder: pathlib.Path) -> dict[str, dict]:
 
 
 def residual_figure(config, energies: dict[str, dict]) -> plots.Figure:
-  """Root mean square of R / D over sigma, its mean over frames removed."""
+  """Root mean square of the residual over sigma, its mean over frames removed."""
   named = {name: plots.Curve(np.array(energies[name]['sigma']), np.array(energies[name]['rms']))
            for name in config.curves if name in energies}
-  return plots.curves({'': named}, x_label='sigma', y_label='Fokker-Planck residual / D',
+  return plots.curves({'': named}, x_label='sigma', y_label='Fokker-Planck residual / (D β/2)',
                       x_log=True, y_log=True)
 
 

@@ -13,6 +13,9 @@ SIGMAS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 0.9)
 def residual_curve(model: Model, params, x: np.ndarray, seed: int = 0) -> fokker_planck.Curve:
   """How far the energy is from moving with the noise as a density must, over sigma.
 
+  In units of D beta/2, the scale of the equation's right side: schedules that run through the noise
+  at another speed compare.
+
   Args:
     params: of the energy.
     x: frames [F, n, 3] in nm, not those of the training.
@@ -26,8 +29,11 @@ def residual_curve(model: Model, params, x: np.ndarray, seed: int = 0) -> fokker
   residual = fokker_planck.make_exact_residual(model.energy, model.schedule)
 
   def curve(params, x):
-    return fokker_planck.fokker_planck_curve(
+    sigma, rms, mean = fokker_planck.fokker_planck_curve(
       residual, model.schedule, params, jax.random.key(seed), x, jnp.array(SIGMAS))
+    speed = jax.vmap(lambda sigma: fokker_planck.noise_rate(
+      model.schedule, model.schedule.time(sigma)) / 2)(sigma)
+    return fokker_planck.Curve(sigma, rms / speed, mean / speed)
 
   found = jax.jit(curve)(params, jnp.asarray(x / model.scale))
   return fokker_planck.Curve(*map(np.asarray, found))
