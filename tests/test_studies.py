@@ -120,8 +120,8 @@ def test_a_network_twice_as_dear_gets_half_the_steps():
 @pytest.mark.slow
 def test_a_phase_costs_by_its_share_of_the_steps():
   config = forces_config.get_config('smoke').ala2
-  config.update({'network': {'widths': (8,)}, 'train': {'batch_size': 32},
-                 'data': {'train_size': 1000}})
+  config.update({'network': {'widths': (8,)}, 'train': {'batch_size': 32, 'optimizer': 'adamw'},
+                 'loss': {'classification': 0.0}, 'data': {'train_size': 1000}})
   config.loss.update(
     {'fokker_planck': 1e-3, 'fokker_planck_from': 0.75, 'fokker_planck_examples': 8})
   phases = cost.training_loops(config, 1)
