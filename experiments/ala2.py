@@ -10,20 +10,14 @@ from ml_collections import ConfigDict
 from experiments import command_line, report, report_ala2, stages
 from twoforone.datasets import ala2, dataset, frames
 
-EXTENDABLE = ('simulate.parts', 'simulate.formats', 'simulate.written_replicas',
-              'sample.num_samples')
-
 
 def run(config: ConfigDict, workdir: str) -> list[report.Row]:
   """Trains (or loads), samples, simulates and evaluates; returns the rows of the report."""
   system = ala2.ala2_system()
   stages.check_config(config, system)
-  folder = command_line.prepare_workdir(workdir, config, may_change=EXTENDABLE)
+  folder = command_line.prepare_workdir(workdir, config, may_change=stages.EXTENDABLE)
   split = load_split(config)
-  model, params = stages.get_model(config, split, system, folder / 'model')
-  samples = stages.sample(config, model, params, system, folder / 'samples')
-  start = stages.choose_start(config, split, samples)
-  x, info, lost = stages.simulate(config, model, params, system, start, folder / 'simulation')
+  samples, x, info, lost = stages.make_frames(config, split, system, folder)
   rows = report_ala2.write_results(config, folder, split, samples, x, info, lost)
   print(f'report: {folder / "report.md"}')
   return rows

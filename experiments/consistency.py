@@ -85,11 +85,8 @@ def describe(costs: dict, energies: dict) -> str:
 
 def write(folder: pathlib.Path, table: dict, more: str = '') -> None:
   """The table so far and the JS of both uses; in the end also what was measured of each energy."""
-  groups = {name: {use: study.values(seeds, column) for use, column in study.USES.items()}
-            for name, seeds in table.items()}
   heading = '# One energy, two uses\n\nMean over the training seeds ± their standard deviation.'
-  study.write(folder, 'consistency', heading + more, table,
-              plots.groups(groups, y_label=study.JS, y_log=True))
+  study.write(folder, 'consistency', heading + more, table, study.use_figure(table))
 
 
 if __name__ == '__main__':

@@ -102,7 +102,7 @@ def run_to_disk(
   done = trajectory.count_parts(folder)
   if done:
     state = checkpoint.restore(folder / 'state', state, step=done)
-  lost, copies = find_lost(state), None
+  found, lost, copies = state, find_lost(state), None
   for part in range(done if sharding.is_first() else 0):
     on_part(part, functools.partial(_read_frames, folder, part))
   params = sharding.replicate(mesh, params)
@@ -122,20 +122,27 @@ def run_to_disk(
     seconds = time.monotonic() - start
     (progress or print_progress)(Progress(
       part + 1, num_parts, steps_per_part / seconds, (num_parts - part - 1) * seconds, lost))
-  return sharding.gather(state), lost
+  return found, lost
 
 
-def read_run(folder: str | os.PathLike) -> tuple[Float[np.ndarray, 'F R n 3'], Info]:
+def read_run(
+  folder: str | os.PathLike, take: Callable[[np.ndarray], np.ndarray] = lambda values: values
+) -> tuple[Float[np.ndarray, 'F R n 3'], Info]:
   """All frames [nm] and their info; a lost replica's are NaN from the frame of its loss.
+
+  Args:
+    folder: of the parts.
+    take: what is kept of each part's arrays.
 
   Raises:
     ValueError: when the folder holds no part, or one that cannot be read.
   """
-  parts = list(trajectory.read_parts(folder))
+  names = ('x', *Info._fields)
+  parts = [{name: take(part[name]) for name in names} for part in trajectory.read_parts(folder)]
   if not parts:
     raise ValueError(f'{folder}: found no part of a trajectory, expected part_00000.npz')
   x, kinetic, virial = (
-    np.concatenate([part[name] for part in parts]) for name in ('x', *Info._fields))
+    np.concatenate([part[name] for part in parts]) for name in names)
   return x, Info(kinetic, virial)
 
 

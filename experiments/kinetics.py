@@ -9,7 +9,7 @@ Leaves kinetics.md, .json and .png.
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import ala2, command_line, report_kinetics, stages
+from experiments import ala2, command_line, report_kinetics, report_parts, stages
 from experiments.report_kinetics import BASINS, PHI_POSITIVE
 from twoforone.datasets.ala2 import ala2_system
 from twoforone.evaluation import kinetics, structure
@@ -20,11 +20,8 @@ def run(config: ConfigDict, workdir: str) -> dict:
   folder = command_line.prepare_workdir(workdir, config, may_change=('simulate.parts',))
   system, data = ala2_system(), ala2.load_data(config)
   split = ala2.split_data(config, data)
-  model, params = stages.get_model(config, split, system, folder / 'model')
-  samples = stages.sample(config, model, params, system, folder / 'samples')
-  start = stages.choose_start(config, split, samples)
-  x, _, lost = stages.simulate(config, model, params, system, start, folder / 'simulation')
-  sound = np.isfinite(x).all(axis=(0, 2, 3))
+  _, x, _, lost = stages.make_frames(config, split, system, folder)
+  sound = report_parts.sound_replicas(x)
   torsions = {
     'all-atom': kinetics.split_runs(structure.phi_psi(data.x), data.run, blocks=config.blocks),
     'simulation': [*structure.phi_psi(x[:, sound]).swapaxes(0, 1)]}

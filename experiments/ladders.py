@@ -48,27 +48,23 @@ def temper_to_disk(
     find_lost=lambda state: tempering.lost_copies(
       state, stride=dynamic.stride, exchange_every=ladder.exchange_every, dt=dynamic.dt),
     on_part=lambda part, read: on_part(part, lambda: read()[:, :, 0]))
-  write_summary(config, state, folder)
+  write_summary(state, np.asarray(kT), dynamic.stride * dynamic.dt, folder)
   return lost
 
 
 def read_lowest(folder: pathlib.Path) -> tuple[np.ndarray, Info]:
   """Frames [F, R, n, 3] in nm of the lowest rungs, and their info."""
-  parts = [{name: part[name][:, :, 0] for name in ('x', *Info._fields)}
-           for part in trajectory.read_parts(folder)]
-  x, kinetic, virial = (np.concatenate([part[name] for part in parts])
-                        for name in ('x', *Info._fields))
-  return x, Info(kinetic, virial)
+  return dynamics.read_run(folder, lambda values: values[:, :, 0])
 
 
-def write_summary(config, state: tempering.TemperingState, folder: pathlib.Path) -> None:
+def write_summary(
+  state: tempering.TemperingState, kT: np.ndarray, interval: float, folder: pathlib.Path
+) -> None:
   """tempering.json: temperatures, acceptance of neighbours, number and times of round trips."""
-  settings = config.simulate
   walker = np.concatenate([part['walker'] for part in trajectory.read_parts(folder)])
-  trips = tempering.round_trip_times(walker, settings.stride * settings.dt)
-  ladder = np.geomspace(settings.temperature, settings.tempering.highest, settings.tempering.rungs)
+  trips = tempering.round_trip_times(walker, interval)
   summary = {
-    'temperatures [K]': ladder.round(1).tolist(),
+    'temperatures [K]': (kT.astype(float) / thermal_energy(1.0)).round(1).tolist(),
     'acceptance of neighbours': tempering.acceptance(state).round(3).tolist(),
     'round trips': len(trips),
     'mean round trip [ps]': float(trips.mean()) if len(trips) else None}

@@ -10,7 +10,6 @@ import pathlib
 from ml_collections import ConfigDict
 
 from experiments import command_line, cost, study
-from twoforone import plots
 
 
 def run(config: ConfigDict, workdir: str) -> dict:
@@ -22,10 +21,7 @@ def run(config: ConfigDict, workdir: str) -> dict:
   heading = '\n\n'.join(['# Networks', describe(config, costs, changes)])
 
   def write(table):
-    groups = {name: {use: study.values(seeds, column) for use, column in study.USES.items()}
-              for name, seeds in table.items()}
-    study.write(folder, 'networks', heading, table,
-                plots.groups(groups, y_label=study.JS, y_log=True))
+    study.write(folder, 'networks', heading, table, study.use_figure(table))
 
   return study.run_all(study.make_config(config, changes), folder, write)
 

@@ -11,7 +11,7 @@ import json
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import ala2, command_line, stages
+from experiments import ala2, command_line, report_parts, stages
 from twoforone import plots
 from twoforone.datasets.ala2 import ala2_system
 from twoforone.evaluation import densities, structure, temperature, uncertainty
@@ -36,7 +36,7 @@ def run(config: ConfigDict, workdir: str) -> int:
     with config.unlocked():
       config.simulate.level = int(level)
     x, info, lost = stages.simulate(config, model, params, system, start, folder / f'level_{level}')
-    sound = np.isfinite(x).all(axis=(0, 2, 3))
+    sound = report_parts.sound_replicas(x)
     sigma = float(model.schedule.sigma(np.float32(level / model.schedule.num_steps)))
     rows.append({'level': int(level), 'sigma': sigma, 'lost': len(lost),
                  **score_level(x[:, sound], info.kinetic[:, sound], info.virial[:, sound],

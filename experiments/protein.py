@@ -14,9 +14,6 @@ from experiments import command_line, milestones, report, report_protein, stages
 from experiments.models import pick
 from twoforone.datasets import chignolin, dataset, fast_folders, molecule
 
-EXTENDABLE = ('simulate.parts', 'simulate.formats', 'simulate.written_replicas',
-              'sample.num_samples')
-
 
 class Molecule(NamedTuple):
   """All frames in order of time, and the native structure [n, 3] in nm or None."""
@@ -31,13 +28,11 @@ def run(config: ConfigDict, workdir: str) -> list[report.Row]:
   system = found.data.system
   config.simulate.temperature = config.simulate.temperature or system.temperature
   stages.check_config(config, system)
-  folder = command_line.prepare_workdir(workdir, config, may_change=EXTENDABLE)
+  folder = command_line.prepare_workdir(workdir, config, may_change=stages.EXTENDABLE)
   split = split_data(config, found.data)
   view = report_protein.make_view(config, found.data, found.native)
-  model, params = stages.get_model(config, split, system, folder / 'model', milestones.pair_js)
-  samples = stages.sample(config, model, params, system, folder / 'samples')
-  start = stages.choose_start(config, split, samples)
-  x, info, lost = stages.simulate(config, model, params, system, start, folder / 'simulation')
+  samples, x, info, lost = stages.make_frames(
+    config, split, system, folder, milestones.pair_js)
   rows = report_protein.write_results(config, folder, split, view, samples, x, info, lost)
   print(f'report: {folder / "report.md"}')
   return rows
@@ -55,8 +50,12 @@ def load_trajectories(data) -> Molecule:
   loaded = molecule.load_molecule(
     data.topology, list(data.trajectories), selection=data.selection, name=data.name,
     temperature=data.temperature, stride=data.stride, interval=data.interval or None)
-  native = molecule.load_native(data.native, data.selection) if data.native else None
-  return Molecule(loaded, native)
+  return Molecule(loaded, load_native(data))
+
+
+def load_native(data) -> np.ndarray | None:
+  """The native structure of a file, where one is named."""
+  return molecule.load_native(data.native, data.selection) if data.native else None
 
 
 def load_metadynamics(data) -> Molecule:
@@ -69,8 +68,7 @@ def load_fast_folder(data) -> Molecule:
   """A protein of Lindorff-Larsen et al. (2011), cut into pieces of time."""
   loaded = fast_folders.load_fast_folder(
     data.path, data.name, num_runs=data.num_runs, stride=data.stride)
-  native = molecule.load_native(data.native, data.selection) if data.native else None
-  return Molecule(loaded, native)
+  return Molecule(loaded, load_native(data))
 
 
 def split_data(config, data: dataset.Dataset) -> dataset.Split:

@@ -19,6 +19,8 @@ from twoforone.simulate import Info, make_bond_check
 from twoforone.units import thermal_energy
 
 STARTS = ('samples', 'data')
+EXTENDABLE = ('simulate.parts', 'simulate.formats', 'simulate.written_replicas',
+              'sample.num_samples')  # fields that a run taken up again may change
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -50,6 +52,17 @@ def check_config(config, system) -> None:
   if settings.parts * settings.frames_per_part <= settings.burn_in_frames:
     raise ValueError(f'simulate.burn_in_frames: found {settings.burn_in_frames}, expected fewer '
                      f'than parts × frames_per_part = {settings.parts * settings.frames_per_part}')
+
+
+def make_frames(
+  config, split: dataset.Split, system, folder: pathlib.Path,
+  js: Callable[..., float] = milestones.torsion_js
+):
+  """Every stage in turn: i.i.d. samples, simulated frames, their info, the replicas lost."""
+  model, params = get_model(config, split, system, folder / 'model', js)
+  samples = sample(config, model, params, system, folder / 'samples')
+  start = choose_start(config, split, samples)
+  return samples, *simulate(config, model, params, system, start, folder / 'simulation')
 
 
 def get_model(

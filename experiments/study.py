@@ -140,6 +140,13 @@ def values(seeds: dict[int, dict], column: str) -> np.ndarray:
   return np.array([row[column] for row in seeds.values()])
 
 
+def use_figure(table: dict[str, dict]) -> plots.Figure:
+  """The JS of both uses of every run, a point for each seed."""
+  groups = {name: {use: values(seeds, column) for use, column in USES.items()}
+            for name, seeds in table.items()}
+  return plots.groups(groups, y_label=JS, y_log=True)
+
+
 def curves(table: dict, lines: dict[str, dict[float, str]], column: str) -> dict[str, plots.Curve]:
   """A column over the x of `lines`, label -> x -> name of a run, as far as the runs are done."""
   found = {}

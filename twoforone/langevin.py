@@ -90,10 +90,7 @@ def make_langevin(
   Raises:
     ValueError: for a mass or time step that is not positive, or a negative friction.
   """
-  mass = _check_mass(mass)
-  _check_positive('dt', dt, 'ps')
-  if not (friction >= 0 and np.isfinite(friction)):
-    raise ValueError(f'friction: found {friction} 1/ps, expected zero or a positive number')
+  mass = check_dynamics(mass, dt, friction)
 
   def force_of(x, *, params):
     return force(params, x)
@@ -105,12 +102,11 @@ def make_langevin(
   start, advance = simulate.nvt_langevin(force_of, space.free()[1], dt, 1.0, gamma=friction)
 
   def init(params, key, x, kT):
-    _check_beads(x, mass)
+    check_beads(x, mass)
     key, momentum_key = jax.random.split(key)
-    m = jnp.asarray(mass, x.dtype)
     # jax-md's own momenta are centred without their masses; that is not Maxwell-Boltzmann.
-    momentum = jnp.sqrt(m * kT)[:, None] * jax.random.normal(momentum_key, x.shape, x.dtype)
-    return start(key, x, mass=m, momenta=momentum, params=params)
+    momentum = thermal_momenta(momentum_key, x, mass, kT)
+    return start(key, x, mass=jnp.asarray(mass, x.dtype), momenta=momentum, params=params)
 
   def step(params, state, kT):
     return advance(state, kT=kT, params=params)
@@ -163,7 +159,7 @@ def make_overdamped(
 
   def init(params, key, x, kT):
     del kT
-    _check_beads(x, mass)
+    check_beads(x, mass)
     key, noise_key = jax.random.split(key)
     noise = jax.random.normal(noise_key, x.shape, x.dtype)
     return OverdampedState(x, force(params, x), noise, key)
@@ -232,6 +228,35 @@ def diffusion_time_step(
   return sigma**2 * scale**2 * mass * friction / kT
 
 
+def thermal_momenta(key: PRNGKey, x: Beads, mass: np.ndarray, kT: Scalar | float) -> Beads:
+  """sqrt(m kT) ξ for each bead of x: Maxwell-Boltzmann, the centre of mass included."""
+  width = jnp.sqrt(jnp.asarray(mass, x.dtype) * kT)[:, None]
+  return width * jax.random.normal(key, x.shape, x.dtype)
+
+
+def check_dynamics(mass: np.ndarray, dt: float, friction: float) -> np.ndarray:
+  """The masses as an array, once all three can be those of Langevin dynamics.
+
+  Raises:
+    ValueError: for a mass or time step that is not positive, or a negative friction.
+  """
+  mass = _check_mass(mass)
+  _check_positive('dt', dt, 'ps')
+  if not (friction >= 0 and np.isfinite(friction)):
+    raise ValueError(f'friction: found {friction} 1/ps, expected zero or a positive number')
+  return mass
+
+
+def check_beads(x: Beads, mass: np.ndarray) -> None:
+  """Passes when there is one mass per bead.
+
+  Raises:
+    ValueError: when there is not.
+  """
+  if len(x) != mass.size:
+    raise ValueError(f'x: found {len(x)} beads, expected {mass.size}: one mass per bead')
+
+
 def _check_mass(mass: np.ndarray) -> np.ndarray:
   mass = np.asarray(mass)
   if mass.ndim != 1 or not (mass > 0).all():
@@ -243,7 +268,3 @@ def _check_positive(name: str, value: float, unit: str) -> None:
   if not (value > 0 and np.isfinite(value)):
     raise ValueError(f'{name}: found {value} {unit}, expected a positive number')
 
-
-def _check_beads(x: Beads, mass: np.ndarray) -> None:
-  if len(x) != mass.size:
-    raise ValueError(f'x: found {len(x)} beads, expected {mass.size}: one mass per bead')

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from twoforone.langevin import Integrator
+from twoforone.langevin import Integrator, check_beads, check_dynamics, thermal_momenta
 from twoforone.types import ForceFn, PotentialFn
 
 
@@ -50,20 +50,18 @@ def make_metropolis_langevin(
   Raises:
     ValueError: for a mass or time step that is not positive, or a negative friction.
   """
-  mass = np.asarray(mass)
-  _check(mass, dt, friction)
+  mass = check_dynamics(mass, dt, friction)
 
   def init(params, key, x, kT):
-    if len(x) != mass.size:
-      raise ValueError(f'x: found {len(x)} beads, expected {mass.size}: one mass per bead')
+    check_beads(x, mass)
     key, momentum_key = jax.random.split(key)
-    momentum = _thermal_momenta(momentum_key, x, mass, kT)
+    momentum = thermal_momenta(momentum_key, x, mass, kT)
     return MetropolisState(x, momentum, force(params, x), potential(params, x),
                            jnp.zeros((), jnp.int32), key)
 
   def step(params, state, kT):
     key, momentum_key, accept_key = jax.random.split(state.key, 3)
-    thermal = _thermal_momenta(momentum_key, state.position, mass, kT)
+    thermal = thermal_momenta(momentum_key, state.position, mass, kT)
     c = np.exp(-friction * dt)
     start = dataclasses.replace(
       state, momentum=c * state.momentum + np.sqrt(1 - c**2) * thermal, key=key)
@@ -90,18 +88,3 @@ def make_metropolis_langevin(
     return dataclasses.replace(state, momentum=jnp.sqrt(new_kT / kT) * state.momentum)
 
   return Integrator(init, step, kinetic, rescale)
-
-
-def _thermal_momenta(key: Any, x: Any, mass: np.ndarray, kT: Any) -> Any:
-  """sqrt(m kT) ξ for each bead of x."""
-  width = jnp.sqrt(jnp.asarray(mass, x.dtype) * kT)[:, None]
-  return width * jax.random.normal(key, x.shape, x.dtype)
-
-
-def _check(mass: np.ndarray, dt: float, friction: float) -> None:
-  if mass.ndim != 1 or not (mass > 0).all():
-    raise ValueError(f'mass: found {mass}, expected one positive number of amu for each bead')
-  if not (dt > 0 and np.isfinite(dt)):
-    raise ValueError(f'dt: found {dt} ps, expected a positive number')
-  if not (friction >= 0 and np.isfinite(friction)):
-    raise ValueError(f'friction: found {friction} 1/ps, expected zero or a positive number')

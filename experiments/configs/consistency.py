@@ -9,7 +9,7 @@ changes of `config.ala2`; one that `reads` another takes that one's weights.
 
 from ml_collections import ConfigDict
 
-from experiments.configs import ala2
+from experiments.configs import ala2, study
 
 RAISED_LEVEL = 200  # of plain denoising, by experiments.noise_level on validation data
 PLAIN_LEVELS = {'low_noise_fraction': 0.0, 'weight_strength': 0.0}
@@ -29,14 +29,11 @@ CHANGES = {
 
 
 def get_config(variant: str = 'default') -> ConfigDict:
-  if variant not in ('default', 'smoke'):
-    raise ValueError(f'variant: found {variant!r}, expected one of [\'default\', \'smoke\']')
-  base = ala2.get_config(variant)
-  if variant == 'default':
-    base.train.update({'num_steps': 5000, 'milestone': {'samples': 0}})
-    base.sample.num_samples = 200_000
-    base.simulate.update({'replicas': 1000, 'parts': 11, 'frames_per_part': 20,
-                          'burn_in_frames': 20, 'stride': 100})
+  base = study.get_base(variant, {
+    'train': {'num_steps': 5000, 'milestone': {'samples': 0}},
+    'sample': {'num_samples': 200_000},
+    'simulate': {'replicas': 1000, 'parts': 11, 'frames_per_part': 20, 'burn_in_frames': 20,
+                 'stride': 100}})
   return ConfigDict({
     'runs': tuple(CHANGES) if variant == 'default' else ('consistent', 'plain'),
     'seeds': (0, 1, 2) if variant == 'default' else (0,),

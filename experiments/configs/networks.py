@@ -8,7 +8,7 @@ measured once at the start with nothing else running. About an hour on 2 CPU cor
 
 from ml_collections import ConfigDict
 
-from experiments.configs import ala2
+from experiments.configs import study
 
 NETWORKS = {
   'invariant': {},
@@ -21,14 +21,10 @@ NETWORKS = {
 
 
 def get_config(variant: str = 'default') -> ConfigDict:
-  if variant not in ('default', 'smoke'):
-    raise ValueError(f'variant: found {variant!r}, expected one of [\'default\', \'smoke\']')
-  base = ala2.get_config(variant)
-  if variant == 'default':
-    base.train.update({'batch_size': 256, 'chunk': 50, 'milestone': {'samples': 0}})
-    base.sample.update({'num_samples': 20_000, 'batch_size': 2000})
-    base.simulate.update({'replicas': 100, 'frames_per_part': 20, 'burn_in_frames': 20,
-                          'stride': 100})
+  base = study.get_base(variant, {
+    'train': {'batch_size': 256, 'chunk': 50, 'milestone': {'samples': 0}},
+    'sample': {'num_samples': 20_000, 'batch_size': 2000},
+    'simulate': {'replicas': 100, 'frames_per_part': 20, 'burn_in_frames': 20, 'stride': 100}})
   return ConfigDict({
     'networks': NETWORKS,
     'training_minutes': 8.0 if variant == 'default' else 0.01,
