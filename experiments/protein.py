@@ -12,7 +12,14 @@ from ml_collections import ConfigDict
 
 from experiments import command_line, milestones, report, report_protein, stages
 from experiments.models import pick
-from twoforone.datasets import chignolin, dataset, fast_folders, molecule
+from twoforone.datasets import (
+  cg_map,
+  chignolin,
+  dataset,
+  fast_folders,
+  molecule,
+  trajectory_file,
+)
 
 
 class Molecule(NamedTuple):
@@ -48,14 +55,27 @@ def load(config: ConfigDict) -> Molecule:
 def load_trajectories(data) -> Molecule:
   """Files that mdtraj reads, each an independent run."""
   loaded = molecule.load_molecule(
-    data.topology, list(data.trajectories), selection=data.selection, name=data.name,
+    data.topology, list(data.trajectories), cg_map=choose_map(data, data.topology), name=data.name,
     temperature=data.temperature, stride=data.stride, interval=data.interval or None)
   return Molecule(loaded, load_native(data))
 
 
+def choose_map(data, topology: str) -> cg_map.LinearMap:
+  """From the atoms of a file to the beads that `data.selection` and `data.map` name."""
+  if data.map.endswith(('.npy', '.npz')):
+    return cg_map.read_map(data.map)
+  atoms = trajectory_file.read_topology(topology)
+  return pick('data.map', data.map, {
+    '': lambda: cg_map.select_atoms(atoms, data.selection),
+    'centre_of_mass': lambda: cg_map.centre_of_mass(
+      atoms, cg_map.residue_groups(atoms, data.selection))})()
+
+
 def load_native(data) -> np.ndarray | None:
   """The native structure of a file, where one is named."""
-  return molecule.load_native(data.native, data.selection) if data.native else None
+  if not data.native:
+    return None
+  return molecule.load_native(data.native, cg_map=choose_map(data, data.native))
 
 
 def load_metadynamics(data) -> Molecule:

@@ -128,6 +128,26 @@ def test_bad_maps_are_refused():
     cg_map.centre_of_mass(TOPOLOGY, [[0, 1], []])
 
 
+def test_a_map_is_read_from_a_file_with_or_without_names(tmp_path):
+  np.savez(tmp_path / 'map.npz', matrix=OVERLAPPING.astype(np.float32), names=['a', 'b', 'c'])
+  np.save(tmp_path / 'map.npy', OVERLAPPING)
+  np.testing.assert_allclose(cg_map.read_map(tmp_path / 'map.npz').matrix, OVERLAPPING, atol=1e-7)
+  assert cg_map.read_map(tmp_path / 'map.npz').names == ('a', 'b', 'c')
+  np.testing.assert_array_equal(cg_map.read_map(tmp_path / 'map.npy').matrix, OVERLAPPING)
+  assert cg_map.read_map(tmp_path / 'map.npy').names == ('0', '1', '2')
+
+
+@pytest.mark.parametrize('arrays, message', [
+  ({'weights': OVERLAPPING, 'names': np.array(['a'])}, 'matrix: the field is missing, found'),
+  ({'matrix': np.ones(4)}, r'matrix: found float64 of shape \(4,\), expected numbers \[beads, at'),
+  ({'matrix': 2 * OVERLAPPING}, 'matrix: found a sum of 2 in the row of bead 0'),
+  ({'matrix': OVERLAPPING, 'names': np.array(['a'])}, 'names: found 1, expected 3')])
+def test_files_that_are_no_maps_are_refused(tmp_path, arrays, message):
+  np.savez(tmp_path / 'map.npz', **arrays)
+  with pytest.raises(ValueError, match=f'map.npz: {message}'):
+    cg_map.read_map(tmp_path / 'map.npz')
+
+
 def test_a_large_solvent_costs_no_square_matrix():
   many = cg_map.make_map(np.eye(3, 200_000))
   assert cg_map.force_map(many, np.array([[0, 199_999]]))[0, -1] == 1.0

@@ -89,6 +89,25 @@ def test_weighted_frames_are_resampled_part_by_part():
   assert set(found.test.run) == {0}
 
 
+@pytest.mark.parametrize('choice', ['', 'centre_of_mass', 'pairs.npy'])
+def test_beads_are_atoms_or_centres_or_any_weights(tmp_path, choice):
+  path, topology = write_run(tmp_path / 'a.xtc', 5, 0)
+  pairs = np.repeat(np.eye(3), 2, axis=1) / 2
+  np.save(tmp_path / 'pairs.npy', pairs)
+  data = protein_config.get_config('smoke').data
+  data.update({'topology': topology, 'trajectories': (path,), 'native': topology,
+               'map': str(tmp_path / choice) if '.' in choice else choice})
+  found = protein.load_trajectories(data)
+  x = mdtraj.load(path, top=topology).xyz
+  x = pairs @ x if '.' in choice else x  # the only atom of a residue is its centre
+  np.testing.assert_allclose(found.data.x, x - x.mean(axis=1, keepdims=True), atol=1e-5)
+  assert found.data.system.beads[0] == {'': 'ALA:CA', 'centre_of_mass': 'ALA'}.get(choice, '0')
+  np.testing.assert_allclose(found.native, x[0], atol=2e-3)  # PDB keeps 0.001 nm
+  data.map = 'centre'
+  with pytest.raises(ValueError, match=r"data.map: found 'centre', expected one of \['', 'centre"):
+    protein.load_trajectories(data)
+
+
 def write_chignolin(path, **changes):
   arrays = {'xyz': np.rint(1000 * hinge(8)[:, [0, 1, 2, 3, 4, 5, 4, 3, 2, 1]]).astype(np.int16)
             .reshape(2, 4, 10, 3), 'weight': np.ones((2, 4))}

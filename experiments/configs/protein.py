@@ -23,6 +23,9 @@ DATA = {
   'topology': '',              # a file with atoms and bonds, .pdb for example
   'trajectories': (),          # one independent run each
   'selection': 'name CA',      # mdtraj's language
+  'map': '',                   # a bead for each selected atom; 'centre_of_mass': for each residue,
+                               # of its selected atoms; or an .npy or .npz with a matrix of weights
+                               # [beads, atoms], the selection then unused
   'temperature': 300.0,        # K, of trajectories; the others know theirs
   'stride': 1,
   'interval': 0.0,             # ps between the frames in the files, 0 for what they say

@@ -5,6 +5,7 @@ row of M moves constrained atoms together (Ciccotti, Kapral, Vanden-Eijnden 2005
 2023). A slice of the forces is right for a slice of unconstrained atoms only.
 """
 
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ import mdtraj
 import numpy as np
 import scipy.sparse.csgraph
 from jaxtyping import Float, Int
+
+from twoforone.datasets import array_file
 
 TOLERANCE = 1e-6  # of what must be one: matrices often come from single precision
 
@@ -49,6 +52,28 @@ def make_map(
     raise ValueError(f'matrix: found a sum of {total[wrong[0]]:.6g} in the row of bead {wrong[0]}, '
                      'expected 1: moving all atoms must move the bead as far')
   return LinearMap(matrix.astype(np.float64), tuple(names))
+
+
+def read_map(path: str | os.PathLike) -> LinearMap:
+  """The map of a file: an .npy with the matrix, or an .npz with `matrix` and, if wanted, `names`.
+
+  Raises:
+    ValueError: for a file that cannot be read, a missing field, a matrix that is no map.
+  """
+  arrays = array_file.read(path)
+  if len(arrays) == 1:
+    arrays = {'matrix': next(iter(arrays.values()))}
+  if 'matrix' not in arrays:
+    raise ValueError(f'{path}: matrix: the field is missing, found {sorted(arrays)}')
+  matrix = arrays['matrix']
+  if matrix.ndim != 2 or not np.issubdtype(matrix.dtype, np.number):
+    raise ValueError(f'{path}: matrix: found {matrix.dtype} of shape {matrix.shape}, expected '
+                     'numbers [beads, atoms]')
+  names = [str(name) for name in arrays['names']] if 'names' in arrays else None
+  try:
+    return make_map(matrix, names)
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from error
 
 
 def select_atoms(topology: mdtraj.Topology, selection: str) -> LinearMap:

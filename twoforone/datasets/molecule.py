@@ -139,11 +139,15 @@ def load_native(
   """The beads of the first model of a structure file, in nm.
 
   Raises:
-    ValueError: for a file that cannot be read, a selection that matches nothing.
+    ValueError: for a file that cannot be read, a selection that matches nothing, a map of another
+      number of atoms.
   """
   topology = trajectory_file.read_topology(path)
   trajectory_file.check_file(path, topology)
   chosen = maps.select_atoms(topology, selection) if cg_map is None else cg_map
+  if chosen.matrix.shape[1] != topology.n_atoms:
+    raise ValueError(f'{path}: found {topology.n_atoms} atoms, expected '
+                     f'{chosen.matrix.shape[1]}, those of cg_map')
   frames = trajectory_file.read_chunks(path, topology, np.arange(topology.n_atoms))
   return maps.map_positions(chosen, next(frames).r[0])
 
