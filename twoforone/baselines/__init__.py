@@ -1,0 +1,1 @@
+"""The methods beside the diffusion force field, in its sockets; import the one you need."""
