@@ -2,18 +2,16 @@
 
 For every published size the factorised graph transformer is timed in turn with the literal form
 (N × N edge tensors) at the same batch; then the default network against both on alanine, for 1 to
-10,000 replicas. Matrix products are timed in the same rounds. Leaves benchmark.json and .md.
+10,000 replicas. Matrix products are timed in the same rounds. Long chains and crowds of replicas
+are in `benchmark_large`. Leaves benchmark.json and .md.
 """
 
 import json
-import platform
-import statistics
 
-import jax
 from ml_collections import ConfigDict
 
+from experiments import benchmark_large, command_line, measure
 from experiments import benchmark_loops as loops
-from experiments import command_line, measure
 from experiments.benchmark_table import write_markdown
 from experiments.configs.published_sizes import PUBLISHED_SIZES
 
@@ -23,8 +21,9 @@ ALANINE = 'alanine_dipeptide'
 def run(config: ConfigDict, workdir: str) -> dict:
   """Measures everything and returns what it wrote."""
   workdir = command_line.prepare_workdir(workdir, config)
+  rows = benchmark_large.measure_all(config)  # before this process holds a device that others need
   gemm = measure.make_gemm(config.gemm_size, steps=config.gemm_steps)
-  machine, rows = measure_machine(config, gemm), []
+  machine = measure.describe_machine(gemm, repeats=config.repeats, modules=tuple(config.imports))
   for kind in config.kinds:
     for name in config.sizes:
       rows += compare_forms(config, kind, name, gemm)
@@ -42,20 +41,6 @@ def run(config: ConfigDict, workdir: str) -> dict:
   write_markdown(workdir / 'benchmark.md', table)
   print(f'wrote {workdir / "benchmark.json"} and {workdir / "benchmark.md"}')
   return table
-
-
-def measure_machine(config: ConfigDict, gemm: measure.Loop) -> dict:
-  """The rate of matrix products, and what it takes to import the package."""
-  seconds = measure.time_in_turn({'gemm': gemm}, repeats=config.repeats)['gemm']
-  device = jax.devices()[0]
-  machine = {
-    'device': device.device_kind, 'platform': device.platform,
-    'system': f'{platform.system()} {platform.machine()}',
-    'jax': jax.__version__, 'gemm_rate': gemm.flops / statistics.median(seconds),
-    'import_seconds': measure.import_times(tuple(config.imports))}
-  print(f'{device.device_kind}: {machine["gemm_rate"] / 1e9:.0f} GFLOP/s in products of '
-        f'{config.gemm_size} × {config.gemm_size} float32', flush=True)
-  return machine
 
 
 def compare_forms(config: ConfigDict, kind: str, name: str, gemm: measure.Loop) -> list[dict]:

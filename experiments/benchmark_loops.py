@@ -1,6 +1,6 @@
 """The loops that the benchmark times: training steps, force calls and simulated steps.
 
-The networks are untrained and the data a random walk: neither changes the work. Everything but
+The networks are untrained and the data random chains: neither changes the work. Everything but
 the network is the library's own, so two forms of a network differ in nothing else.
 """
 
@@ -20,7 +20,7 @@ from twoforone.losses.denoising import make_denoising_loss, with_random_rotation
 from twoforone.networks.graph_transformer import GraphTransformer
 from twoforone.networks.invariant import InvariantEnergy, fit_invariants
 from twoforone.schedule import cosine_schedule
-from twoforone.types import EnergyFn, Params
+from twoforone.types import EnergyFn, ForceFn, Params
 
 SCHEDULE = cosine_schedule()
 SCALE = 0.1  # nm
@@ -29,11 +29,12 @@ LEVEL = 20
 
 
 class Model(NamedTuple):
-  """An untrained energy with its parameters and whitened positions x[frames, n, 3]."""
+  """An untrained energy, its parameters, whitened positions x[frames, n, 3], their scale [nm]."""
 
   energy: EnergyFn
   params: Params
   x: np.ndarray
+  scale: float = SCALE
 
 
 def random_walks(num_frames: int, beads: int) -> np.ndarray:
@@ -47,23 +48,26 @@ def make_transformer(size, *, literal: bool) -> Model:
   """The paper's network at a published size, factorised or with its edge tensors."""
   model = GraphTransformer(size['beads'], size['width'], size['num_layers'])
   network = make_literal_transformer(size['beads']) if literal else model.apply
-  return _initialise(model, network, random_walks(4096, size['beads']))
+  return initialise(model, network, random_walks(4096, size['beads']))
 
 
 def make_invariant(beads: int) -> Model:
   """The default network: an MLP on invariants."""
   x = random_walks(4096, beads)
   model = InvariantEnergy(SCHEDULE, fit_invariants(x))
-  return _initialise(model, model.apply, x)
+  return initialise(model, model.apply, x)
 
 
-def training_loop(model: Model, batch: int, *, steps: int) -> measure.Loop:
+def training_loop(
+  model: Model, batch: int, *, steps: int, num_microbatches: int = 1
+) -> measure.Loop:
   """Denoising loss through the score, its gradient, AdamW and EMA."""
   score = make_score(model.energy)
   draw_level = noise_levels.categorical_levels(noise_levels.higher_until_weights(SCHEDULE))
   loss = with_random_rotation(make_denoising_loss(score, SCHEDULE, draw_level=draw_level))
   optimizer = train.adamw(learning_rate=1e-6, final_learning_rate=1e-6, num_steps=1)
-  step = train.make_train_step(loss, optimizer, ema_decay=train.warmup_ema(0.995))
+  step = train.make_train_step(loss, optimizer, ema_decay=train.warmup_ema(0.995),
+                               num_microbatches=num_microbatches)
   state = train.init_train_state(jax.tree.map(jnp.copy, model.params), optimizer)
   return measure.compile_loop(
     train.make_train_chunk(step, batch_size=batch, num_steps=steps),
@@ -84,10 +88,16 @@ def force_loop(model: Model, replicas: int, *, steps: int) -> measure.Loop:
     lambda arguments, result: (arguments[0], result), steps=steps, batch=replicas)
 
 
-def simulation_loop(model: Model, replicas: int, *, steps: int) -> measure.Loop:
-  """One frame of `steps` BAOAB steps of all replicas, as `simulate` runs them."""
+def simulation_loop(
+  model: Model, replicas: int, *, steps: int, at_once: int | None = None
+) -> measure.Loop:
+  """One frame of `steps` BAOAB steps of all replicas, as `simulate` runs them.
+
+  Forces are computed for `at_once` replicas at a time (None: all).
+  """
+  force = _force(model) if at_once is None else in_pieces(_force(model), at_once)
   integrator = langevin.make_langevin(
-    _force(model), mass=np.full(model.x.shape[1], 12.8), dt=0.002, friction=1.0)
+    force, mass=np.full(model.x.shape[1], 12.8), dt=0.002, friction=1.0)
   kT = jnp.full(replicas, units.thermal_energy(TEMPERATURE))
   state = simulate.init_replicas(
     integrator, model.params, jax.random.key(2), _starts(model, replicas), kT)
@@ -96,17 +106,37 @@ def simulation_loop(model: Model, replicas: int, *, steps: int) -> measure.Loop:
     lambda arguments, result: (arguments[0], result[0], kT), steps=steps, batch=replicas)
 
 
-def _initialise(model, network, x: np.ndarray) -> Model:
+def in_pieces(force: ForceFn, at_once: int) -> ForceFn:
+  """The same force which, under `vmap`, is computed for `at_once` configurations at a time.
+
+  Replicas then cost the memory of their states, and only `at_once` that of the network. The
+  parameters must be the same for all.
+  """
+
+  @jax.custom_batching.custom_vmap
+  def pieces(params, x):
+    return force(params, x)
+
+  @pieces.def_vmap
+  def _(axis_size, in_batched, params, x):
+    del axis_size, in_batched
+    return jax.lax.map(lambda x: force(params, x), x, batch_size=at_once), True
+
+  return pieces
+
+
+def initialise(model, network, x: np.ndarray, scale: float = SCALE) -> Model:
+  """The model with random parameters, its species being places in the chain."""
   species = jnp.arange(x.shape[1])
   params = jax.jit(model.init)(jax.random.key(0), x[0], jnp.float32(0.5), species)
-  return Model(make_energy(network, SCHEDULE, species), params, x)
+  return Model(make_energy(network, SCHEDULE, species), params, x, scale)
 
 
 def _force(model: Model):
   return make_force_field(
-    make_score(model.energy), t=LEVEL / SCHEDULE.num_steps, scale=SCALE, alpha=1.0,
+    make_score(model.energy), t=LEVEL / SCHEDULE.num_steps, scale=model.scale, alpha=1.0,
     kT=units.thermal_energy(TEMPERATURE))
 
 
 def _starts(model: Model, replicas: int):
-  return jnp.asarray(SCALE * model.x[np.arange(replicas) % len(model.x)])
+  return jnp.asarray(model.scale * model.x[np.arange(replicas) % len(model.x)])

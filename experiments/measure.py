@@ -5,12 +5,16 @@ with: A B A B ... Each call runs many steps inside one compiled scan and ends on
 """
 
 import json
+import multiprocessing
+import pathlib
+import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -83,7 +87,9 @@ def make_row(loop: Loop, seconds: list[float]) -> dict:
     'seconds_least': min(seconds), 'seconds_most': max(seconds),
     'configurations_per_second': loop.batch / median, 'compile_seconds': loop.compile_seconds}
   if loop.flops is not None:
-    row |= {'gflop': loop.flops / 1e9, 'memory_mib': loop.memory / 2**20}
+    row['gflop'] = loop.flops / 1e9
+  if loop.memory is not None:
+    row['memory_mib'] = loop.memory / 2**20
   return row
 
 
@@ -105,10 +111,35 @@ def make_gemm(size: int, *, steps: int) -> Loop:
   return loop._replace(flops=2.0 * size**3)
 
 
+def describe_machine(gemm: Loop, *, repeats: int, modules: tuple[str, ...]) -> dict:
+  """The device, its rate of matrix products, and what it takes to import the package."""
+  rate = gemm.flops / statistics.median(time_in_turn({'gemm': gemm}, repeats=repeats)['gemm'])
+  device = jax.devices()[0]
+  print(f'{device.device_kind}: {rate / 1e9:.0f} GFLOP/s in products of square float32 matrices',
+        flush=True)
+  return {
+    'device': device.device_kind, 'platform': device.platform,
+    'system': f'{platform.system()} {platform.machine()}', 'jax': jax.__version__,
+    'gemm_rate': rate, 'import_seconds': import_times(modules)}
+
+
 def peak_memory_mib() -> float:
-  """The most memory this process has held, in MiB (Linux counts in KiB, macOS in bytes)."""
+  """The most resident memory this process has had since its program was started, in MiB."""
+  status = pathlib.Path('/proc/self/status')
+  if status.exists():  # Linux; its getrusage hands the peak of the parent down to a child
+    line = next(line for line in status.read_text().splitlines() if line.startswith('VmHWM'))
+    return int(line.split()[1]) / 2**10
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   return peak / 2**20 if sys.platform == 'darwin' else peak / 2**10
+
+
+def in_fresh_process(function: Callable, *arguments) -> Any:
+  """function(*arguments) in a process of its own: a peak never falls within a process.
+
+  Both must be picklable. A process that is killed (out of memory) raises BrokenProcessPool.
+  """
+  with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('spawn')) as pool:
+    return pool.submit(function, *arguments).result()
 
 
 def import_times(modules: tuple[str, ...]) -> dict[str, dict[str, float]]:

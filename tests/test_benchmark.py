@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import benchmark, measure
+from experiments import benchmark, benchmark_large, benchmark_loops, measure
 from experiments.configs.benchmark import get_config
 from twoforone.networks.graph_transformer import GraphTransformer
 
@@ -41,6 +41,58 @@ def test_ratio_is_taken_round_by_round():
   assert measure.median_ratio([2.0, 6.0], [1.0, 3.0]) == 2.0
 
 
+def test_fresh_process_has_a_peak_of_its_own():
+  held = np.ones(2**26)  # 512 MiB
+  ours, theirs = measure.peak_memory_mib(), measure.in_fresh_process(measure.peak_memory_mib)
+  # Both have imported JAX, which takes up to 300 MiB; what else this process has, it alone has.
+  assert ours > held.nbytes / 2**20 and 20 < theirs < min(400, ours)
+
+
+def test_chains_have_bonds_and_keep_out_of_their_own_way():
+  x = benchmark_large.chains(16, 40)
+  np.testing.assert_allclose(np.linalg.norm(np.diff(x, axis=1), axis=-1), benchmark_large.BOND)
+  np.testing.assert_allclose(x.mean(axis=1), 0, atol=1e-12)
+  i, j = np.triu_indices(40, 2)
+  closest = np.linalg.norm(x[:, i] - x[:, j], axis=-1).min(axis=1)
+  # A chain may wall itself in; a free random walk of this length comes closer in every frame.
+  assert (closest > benchmark_large.CLOSEST - 1e-9).mean() > 0.8
+  np.testing.assert_array_equal(x, benchmark_large.chains(16, 40))
+
+
+def test_pieces_give_the_same_forces_in_less_memory():
+  def force(params, x):
+    return jax.grad(lambda x: -jnp.sum(jnp.tanh(x @ params) ** 2))(x)
+
+  params, x = jax.random.normal(jax.random.key(0), (3, 2000)), jax.random.normal(
+    jax.random.key(1), (51, 8, 3))
+  found, memory = {}, {}
+  for at_once in (51, 4):  # 4 leaves three over
+    forces = jax.jit(jax.vmap(benchmark_loops.in_pieces(force, at_once), in_axes=(None, 0)))
+    found[at_once] = forces(params, x)
+    memory[at_once] = measure.compile_loop(
+      forces, (params, x), lambda arguments, _: arguments, steps=1, batch=51).memory
+  # The order of float32 sums over 2000 terms of order one.
+  np.testing.assert_allclose(found[4], found[51], atol=1e-3)
+  np.testing.assert_allclose(found[51], jax.vmap(force, (None, 0))(params, x), atol=1e-3)
+  assert memory[4] < 0.25 * memory[51]
+
+
+@pytest.mark.slow
+def test_row_of_a_chain_trained_in_pieces():
+  row = benchmark_large.measure_row('invariant', 'train', 7, 4, 2, 1, 1)
+  assert row['size'] == 'chain_7' and row['at_once'] == 2 and 'gflop' not in row
+  assert row['seconds'] > 0 and 0 < row['memory_mib'] < row['peak_mib']
+
+
+def test_large_rows_name_what_is_wrong():
+  with pytest.raises(ValueError, match="found kind 'fly'"):
+    benchmark_large.measure_row('invariant', 'fly', 7, 4, 2, 1, 1)
+  with pytest.raises(ValueError, match='expected a divisor of 4'):
+    benchmark_large.measure_row('invariant', 'train', 7, 4, 3, 1, 1)
+  with pytest.raises(ValueError, match="large_forms: found 'literal'"):
+    benchmark_large.make_model('literal', 7)
+
+
 def test_unknown_variant():
   with pytest.raises(ValueError, match='variant'):
     get_config('huge')
@@ -53,8 +105,11 @@ def test_smoke_writes_its_tables(tmp_path):
   forms = {(row['kind'], row['form']) for row in table['rows']}
   assert forms == {('force', 'factorised'), ('force', 'literal'), ('simulate', 'invariant'),
                    ('simulate', 'factorised')}
-  assert all(row['seconds'] > 0 and row['gflop'] > 0 for row in table['rows'])
-  assert '| 5 | invariant |' in (tmp_path / 'benchmark.md').read_text()
+  large, *published = table['rows']
+  assert all(row['seconds'] > 0 and row['gflop'] > 0 for row in published)
+  assert large['at_once'] == 2 and large['peak_mib'] > large['memory_mib'] > 0
+  text = (tmp_path / 'benchmark.md').read_text()
+  assert '| 5 | invariant |' in text and '| 7 | invariant | 4 | 2 |' in text
 
 
 def test_the_rival_in_pytorch_is_the_same_network():

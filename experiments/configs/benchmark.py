@@ -1,9 +1,10 @@
-"""Speed of training and simulation at every published size, and of the default network.
+"""Speed of training and simulation at every published size, of the default network, and beyond.
 
   python -m experiments.benchmark --config=experiments/configs/benchmark.py --workdir=/tmp/benchmark
 
-About twenty minutes on two quiet CPU cores; `kinds`, `sizes` and `published_batch` cut it. Raise
-`max_pairs` on a GPU; the literal form then needs about 20 kB of memory for each pair in a
+About twenty minutes on two quiet CPU cores, and as long for long chains and many replicas;
+`:published` and `:large` make one half each, `kinds`, `sizes` and `published_batch` cut the first.
+Raise `max_pairs` on a GPU; the literal form then needs about 20 kB of memory for each pair in a
 simulated step and several times that in training.
 """
 
@@ -13,10 +14,13 @@ SIZES = ('alanine_dipeptide', 'chignolin', 'trp_cage', 'bba', 'villin', 'protein
 
 VARIANTS = {
   'default': {},
+  'published': {'large': ()},
+  'large': {'kinds': (), 'published_batch': (), 'replicas': (), 'invariant_batch': ()},
   'smoke': {
     'kinds': ('force',), 'sizes': SIZES[:1], 'published_batch': (), 'replicas': (2,),
     'literal_replicas': 0, 'invariant_batch': (), 'repeats': 1, 'max_pairs': 500,
-    'replica_steps': 4, 'gemm_size': 256, 'imports': ('twoforone.energy',)},
+    'replica_steps': 4, 'gemm_size': 256, 'imports': ('twoforone.energy',),
+    'large': (('simulate', 7, 4, 2, 1),), 'large_forms': ('invariant',)},
 }
 
 
@@ -42,6 +46,13 @@ def get_config(variant: str = 'default') -> ConfigDict:
     'literal_replicas': 1000,   # the literal form needs gigabytes beyond
     'invariant_batch': (1024,),
     'invariant_steps': 50,      # in one timed call
+    # Long chains and crowds: what, beads, configurations in a step, so many of them at once (the
+    # memory goes with these), steps in one timed call. 56 beads: protein G; 5: alanine.
+    'large': (
+      ('train', 128, 64, 16, 1), ('train', 256, 64, 8, 1),
+      ('simulate', 128, 100, 50, 2), ('simulate', 256, 100, 20, 2),
+      ('simulate', 56, 1000, 100, 2), ('simulate', 5, 100_000, 5000, 2)),
+    'large_forms': ('invariant', 'equivariant', 'factorised'),
     'imports': ('twoforone.energy', 'twoforone.train', 'twoforone.networks.invariant',
                 'twoforone.simulate'),
   })
