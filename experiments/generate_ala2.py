@@ -60,12 +60,12 @@ def simulate_run(config_json: str, folder: str, index: int) -> None:
     })
 
 
-def make_simulation(config: ConfigDict, index: int):
+def make_simulation(config: ConfigDict, index: int, **options):
   """The OpenMM simulation of run `index`."""
   return generator.make_simulation(
     tuple(config.residues), solvent=config.solvent, temperature=config.temperature,
     friction=config.friction, dt=config.dt, hydrogen_mass=config.hydrogen_mass, box=config.box,
-    platform=config.platform, seed=config.seed + index)
+    platform=config.platform, seed=config.seed + index, **options)
 
 
 def count_parts(folders) -> int:
@@ -102,6 +102,10 @@ def assemble(config, workdir, folders, num_parts: int) -> dict[str, str]:
   bead_file.write(paths['beads'], gather('positions'), gather('forces'))
   bead_file.write(paths['atoms'], all_positions)
   generator.write_pdb(paths['topology'], simulation.topology, all_positions[0, 0])
+  if config.native:
+    paths['native'] = workdir / f'{config.name}_native.pdb'
+    native = make_simulation(config, 0, torsions=tuple(config.native))
+    generator.write_pdb(paths['native'], native.topology, generator.peptide_positions(native))
   card = {
     'config': json.loads(config.to_json()),
     'force_field': generator.FORCE_FIELD_FILES[config.solvent],
@@ -110,8 +114,8 @@ def assemble(config, workdir, folders, num_parts: int) -> dict[str, str]:
     'beads': generator.select_beads(simulation.topology, tuple(config.beads)),
     'steps_per_run': round(config.length / config.dt),
     'versions': generator.versions(),
-    'sha256': {name: hashlib.sha256(paths[name].read_bytes()).hexdigest()
-               for name in ('beads', 'atoms', 'topology')},
+    'sha256': {name: hashlib.sha256(path.read_bytes()).hexdigest()
+               for name, path in paths.items() if name != 'card'},
   }
   paths['card'].write_text(json.dumps(card, indent=2) + '\n')
   print(f'wrote {", ".join(str(path) for path in paths.values())}')

@@ -15,8 +15,9 @@ VARIANTS = {
   'explicit': {'solvent': 'explicit', 'platform': 'CUDA', 'processes': 1,
                'name': 'ala2_explicit'},
   'deca_alanine': {'residues': ('ALA',) * 10, 'beads': ('ALA:N', 'ALA:CA', 'ALA:C'),
-                   'platform': 'CPU', 'temperature': 400.0, 'length': 20_000.0, 'interval': 4.0,
-                   'part': 200.0, 'coarse_every': 50, 'name': 'deca_alanine'},
+                   'platform': 'CPU', 'temperature': 370.0, 'length': 10_000.0, 'interval': 2.0,
+                   'part': 200.0, 'coarse_every': 50, 'native': (-57.8, -47.0),
+                   'name': 'deca_alanine'},
   'smoke': {'length': 20.0, 'part': 10.0, 'coarse_every': 2, 'runs': 2},
 }
 
@@ -40,6 +41,7 @@ def get_config(variant: str = 'default') -> ConfigDict:
     'interval': 2.0,            # ps between stored bead frames
     'coarse_every': 10,         # every so many frames all 22 atoms are stored too
     'part': 500.0,              # ps between restart files
+    'native': (),               # phi and psi of the native structure to write, none without
     'name': 'ala2_implicit',    # of the assembled files
   })
   if variant not in VARIANTS:

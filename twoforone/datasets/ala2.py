@@ -4,22 +4,17 @@ Beads in order: C of ACE, N, CA and C of ALA, N of NME. phi = dihedral(0, 1, 2, 
 psi = dihedral(1, 2, 3, 4).
 """
 
-import hashlib
-import json
 import os
-import pathlib
-from typing import Any
 
 from twoforone.datasets.dataset import Dataset
+from twoforone.datasets.embedded import DIRECTORY, find_embedded
 from twoforone.datasets.frames import load_bead_frames, load_frames
 from twoforone.system import System, make_chain
 
 BEADS = ('C', 'N', 'CA', 'C', 'N')
 MASS = (12.0, 14.0, 12.0, 12.0, 14.0)  # amu
 PAPER_MASS = (12.8,) * 5  # amu; the mean of MASS, used by Arts et al. (2023)
-DIRECTORY = pathlib.Path(__file__).resolve().parents[2] / 'data'
 NAME = 'ala2_implicit'
-REMAKE = 'python -m experiments.generate_ala2 --workdir=...'
 
 
 def ala2_system(*, mass: tuple[float, ...] = MASS, temperature: float = 300.0) -> System:
@@ -35,37 +30,9 @@ def load_ala2(directory: str | os.PathLike = DIRECTORY, *, name: str = NAME) -> 
   Raises:
     ValueError: when the file or its card is missing or damaged, or they do not belong together.
   """
-  card = read_card(directory, name=name)
-  path = pathlib.Path(directory) / f'{name}_beads.npz'
-  if not path.is_file():
-    raise ValueError(f'{path}: no such file; it is embedded in the repository, remake it with '
-                     f'{REMAKE!r} or name its folder')
-  found = hashlib.sha256(path.read_bytes()).hexdigest()
-  if found != card['sha256']['beads']:
-    raise ValueError(f'{path}: found sha256 {found}, expected {card["sha256"]["beads"]}, that of '
-                     'its card; the file is damaged or not the one the card describes')
+  card, path = find_embedded(name, directory)
   system = ala2_system(temperature=card['config']['temperature'])
   return load_bead_frames(path, system, interval=card['config']['interval'])
-
-
-def read_card(directory: str | os.PathLike = DIRECTORY, *, name: str = NAME) -> dict[str, Any]:
-  """How the files were made: config, force field, integrator, versions, sha256 of each file.
-
-  Raises:
-    ValueError: when the card is missing, is not JSON or lacks a field.
-  """
-  path = pathlib.Path(directory) / f'{name}.json'
-  if not path.is_file():
-    raise ValueError(f'{path}: no such file; it is embedded in the repository, remake it with '
-                     f'{REMAKE!r} or name its folder')
-  try:
-    card = json.loads(path.read_text())
-  except ValueError as error:
-    raise ValueError(f'{path}: cannot be read as JSON ({error})') from error
-  for field, part in (('config', 'temperature'), ('config', 'interval'), ('sha256', 'beads')):
-    if part not in card.get(field, {}):
-      raise ValueError(f'{path}: {field}.{part}: the field is missing')
-  return card
 
 
 def load_fu_berlin(path: str | os.PathLike, *, interval: float = 2.0) -> Dataset:

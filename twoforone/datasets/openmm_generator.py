@@ -95,8 +95,9 @@ def make_simulation(
   box: float,
   platform: str,
   seed: int,
+  torsions: tuple[float, float] = (-80.0, 80.0),
 ) -> app.Simulation:
-  """An equilibrated-from-minimum OpenMM simulation of a capped peptide, AMBER ff99SB-ILDN.
+  """An OpenMM simulation of a capped peptide from its next minimum, AMBER ff99SB-ILDN.
 
   Args:
     residues: residue names between the caps.
@@ -109,6 +110,7 @@ def make_simulation(
     platform: OpenMM platform; 'Reference' is the fastest for a dipeptide, 'CPU' (one thread) from
       about a hundred atoms on.
     seed: seeds the velocities and the thermostat.
+    torsions: phi and psi of every residue before the minimisation [degrees].
 
   Raises:
     ValueError: for an unknown solvent, a platform that is absent, or a non-positive number.
@@ -123,7 +125,7 @@ def make_simulation(
   if platform not in available:
     raise ValueError(f'platform: found {platform!r}, this machine has {available}')
   force_field = app.ForceField(*FORCE_FIELD_FILES[solvent])
-  modeller = app.Modeller(*build_capped_peptide(residues))
+  modeller = app.Modeller(*build_capped_peptide(residues, phi=torsions[0], psi=torsions[1]))
   modeller.addHydrogens(force_field)
   options = {'nonbondedMethod': app.NoCutoff}
   if solvent == 'explicit':
@@ -180,6 +182,13 @@ def run(simulation: app.Simulation, *, num_frames: int, stride: int) -> Iterator
     yield Frame(
       state.getPositions(asNumpy=True).value_in_unit(unit.nanometer),
       state.getForces(asNumpy=True).value_in_unit(unit.kilojoule_per_mole / unit.nanometer))
+
+
+def peptide_positions(simulation: app.Simulation) -> np.ndarray:
+  """Where the peptide's atoms are now, [atoms, 3] in nm."""
+  atoms = [a.index for a in simulation.topology.atoms() if a.residue.name != 'HOH']
+  state = simulation.context.getState(getPositions=True)
+  return state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)[atoms]
 
 
 def select_beads(topology: app.Topology, names: tuple[str, ...]) -> tuple[int, ...]:
