@@ -54,8 +54,7 @@ def chain(*flows: Flow) -> Flow:
   """The flows one after another from data to latent; params is a tuple, one entry for each."""
 
   def init(key):
-    keys = jax.random.split(key, max(len(flows), 1))
-    return tuple(flow.init(k) for flow, k in zip(flows, keys, strict=False))
+    return tuple(flow.init(jax.random.fold_in(key, k)) for k, flow in enumerate(flows))
 
   def forward(params, x, context=None):
     total = jnp.zeros((), x.dtype)
@@ -86,19 +85,24 @@ def fixed_affine(
   sign, log_volume = np.linalg.slogdet(matrix.astype(np.float64))
   if not (sign != 0 and np.isfinite(log_volume)):
     raise ValueError(f'scale: found {scale.tolist()}, expected numbers that can be inverted')
-  there, back = np.linalg.inv(matrix.astype(np.float64)), matrix
+  inverted = 1 / scale if scale.ndim == 1 else np.linalg.inv(matrix.astype(np.float64))
 
   def forward(params, x, context=None):
     del params, context
-    z = jnp.asarray(there, x.dtype) @ (x - jnp.asarray(mean, x.dtype))
+    z = _times(inverted, x - jnp.asarray(mean, x.dtype))
     return z, jnp.asarray(-log_volume, x.dtype)
 
   def inverse(params, z, context=None):
     del params, context
-    x = jnp.asarray(mean, z.dtype) + jnp.asarray(back, z.dtype) @ z
+    x = jnp.asarray(mean, z.dtype) + _times(scale, z)
     return x, jnp.asarray(log_volume, z.dtype)
 
   return Flow(lambda key: (), forward, inverse)
+
+
+def _times(scale: np.ndarray, x: Array) -> Array:
+  scale = jnp.asarray(scale, x.dtype)
+  return scale * x if scale.ndim == 1 else scale @ x
 
 
 def fit_standardise(x: Float[np.ndarray, 'frames d']) -> Flow:
