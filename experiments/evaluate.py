@@ -32,12 +32,13 @@ def evaluate_ala2(
   def floors(found, expected):
     return count_floors(found, expected, kT, seed)
 
+  found, expected = {name: measure(x) for name, x in samples.items()}, measure(reference)
   rows = score_sets(
-    samples, reference=reference, training=training, measure=measure,
+    found, expected, reference=reference, training=np.concatenate(training), measure=measure,
     compare=lambda found, expected: compare(found, expected, kT), count_floors=floors, seed=seed)
-  expected = structure.basins(structure.phi_psi(reference))
-  for name, x in {**samples, 'held-out run': reference}.items():
-    rows += population_rows(name, structure.basins(structure.phi_psi(x)), expected)
+  inside = basins(expected)
+  for name, measured in {**found, 'held-out run': expected}.items():
+    rows += population_rows(name, basins(measured), inside)
   return rows
 
 
@@ -53,6 +54,11 @@ def measure(x: np.ndarray) -> Measured:
   """Internal coordinates and pair histograms of a set."""
   pairs = {offset: structure.pair_histograms(x, offset=offset) for offset in (0, 1)}
   return Measured(structure.internal_coordinates(x), pairs, int(np.prod(x.shape[:-2])))
+
+
+def basins(measured: Measured) -> dict[str, np.ndarray]:
+  """Whether each frame is in each basin."""
+  return structure.basins(measured.internal.dihedrals[..., :2])
 
 
 def histogram_metrics(kT: float) -> dict[tuple[str, str], tuple[int, uncertainty.Metric]]:

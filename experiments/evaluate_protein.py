@@ -1,9 +1,10 @@
 """Sets of protein frames against held-out runs: distances with floors, fold, size, closest pairs.
 
-Sets are positions [F, n, 3] or [F, R, n, 3] in nm; rows are in the units of the report.
+Sets are positions [F, n, 3] or [F, R, n, 3] in nm; rows are in the units of the report. Each set is
+measured once, a few thousand frames at a time: beside the frames there is a number or two for each.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,10 @@ from twoforone.evaluation import densities, folding, structure, uncertainty
 from twoforone.units import NM_PER_ANGSTROM
 
 ANGSTROM = 1 / NM_PER_ANGSTROM
+CHAIN = (
+  ('bonds', 'Å', ANGSTROM, densities.wasserstein),
+  ('angles', '°', 180 / np.pi, densities.wasserstein),
+  ('dihedrals', '°', 180 / np.pi, densities.circular_wasserstein))
 
 
 class View(NamedTuple):
@@ -35,45 +40,60 @@ class View(NamedTuple):
 
 
 class Measured(NamedTuple):
-  """What the distances need of a set."""
+  """What rows and figures need of a set.
 
-  internal: structure.Internal
+  Attributes:
+    x: the frames themselves.
+    frames: how many there are.
+    pairs: histograms of the pair distances, offset 3, [pairs, bins].
+    plane: histogram of the two slowest coordinates.
+    contacts: probability of each, [n, n].
+    gyration: radius of gyration of each frame [nm].
+    rmsd: of each frame to the native structure [nm], or None.
+    widths: standard deviation of each bond [nm], [n - 1].
+    closest: the closest pair of all, offset 3 [nm].
+  """
+
+  x: np.ndarray
+  frames: int
   pairs: np.ndarray
   plane: np.ndarray
-  gyration: np.ndarray
   contacts: np.ndarray
+  gyration: np.ndarray
   rmsd: np.ndarray | None
-
-
-def evaluate_protein(
-  samples: Mapping[str, np.ndarray], view: View, *, reference: np.ndarray,
-  training: Sequence[np.ndarray], seed: int = 0
-) -> list[Row]:
-  """Rows of every set against the held-out frames; see `score_sets`."""
-  rows = score_sets(
-    samples, reference=reference, training=training, measure=lambda x: measure(x, view),
-    compare=compare, seed=seed)
-  pool = np.concatenate(training)
-  sets = {**samples, 'held-out runs': reference, 'training frames': pool}
-  learnt = structure.pair_histograms(pool, offset=3)
-  for name, x in samples.items():
-    # What the model was asked for; the held-out runs may differ from it by more.
-    js = structure.pair_distance_js(structure.pair_histograms(x, offset=3), learnt).mean()
-    rows.append(Row(name, 'pair-distance JS to the training frames', float(js), 'nat'))
-  if view.native is not None:
-    expected = fold_populations(reference, view)
-    for name, x in sets.items():
-      rows += population_rows(name, fold_populations(x, view), expected)
-  return rows + [row for name, x in sets.items() for row in shape_rows(name, x, reference)]
+  widths: np.ndarray
+  closest: float
 
 
 def measure(x: np.ndarray, view: View) -> Measured:
-  """Internal coordinates, histograms and contacts of a set."""
+  """Everything that is asked of a set."""
   return Measured(
-    structure.internal_coordinates(x), structure.pair_histograms(x, offset=3),
-    densities.plane_histogram(view.tica(x), view.edges), folding.radius_of_gyration(x),
-    folding.contact_probability(x, view.contact),
-    None if view.native is None else folding.native_rmsd(x, view.native))
+    x, int(np.prod(x.shape[:-2])), structure.pair_histograms(x, offset=3),
+    densities.plane_histogram(view.tica(x), view.edges),
+    folding.contact_probability(x, view.contact), folding.radius_of_gyration(x),
+    None if view.native is None else folding.native_rmsd(x, view.native),
+    np.array([bond.std(dtype=np.float64) for bond in structure.chain_columns(x, 'bonds')]),
+    structure.closest_pair(x, offset=3))
+
+
+def evaluate_protein(
+  samples: Mapping[str, Measured], view: View, *, reference: Measured, training: Measured,
+  seed: int = 0
+) -> list[Row]:
+  """Rows of every set against the held-out frames; see `score_sets`."""
+  rows = score_sets(
+    samples, reference, reference=reference.x, training=training.x,
+    measure=lambda x: measure(x, view), compare=compare, seed=seed)
+  sets = {**samples, 'held-out runs': reference, 'training frames': training}
+  for name, found in samples.items():
+    # What the model was asked for; the held-out runs may differ from it by more.
+    js = float(structure.pair_distance_js(found.pairs, training.pairs).mean())
+    rows.append(Row(name, 'pair-distance JS to the training frames', js, 'nat'))
+  if view.native is not None:
+    for name, found in sets.items():
+      rows += population_rows(name, {'folded': found.rmsd < view.folded},
+                              {'folded': reference.rmsd < view.folded})
+  return rows + [row for name, found in sets.items() for row in shape_rows(name, found, reference)]
 
 
 def compare(found: Measured, expected: Measured) -> dict[tuple[str, str], float]:
@@ -88,33 +108,20 @@ def compare(found: Measured, expected: Measured) -> dict[tuple[str, str], float]
       found.gyration, expected.gyration)}
   if found.rmsd is not None:
     values['W1 RMSD', 'Å'] = ANGSTROM * densities.wasserstein(found.rmsd, expected.rmsd)
-  for field, unit, factor, distance in (
-      ('bonds', 'Å', ANGSTROM, densities.wasserstein),
-      ('angles', '°', 180 / np.pi, densities.wasserstein),
-      ('dihedrals', '°', 180 / np.pi, densities.circular_wasserstein)):
-    first, second = (getattr(set_.internal, field) for set_ in (found, expected))
+  for field, unit, factor, distance in CHAIN:
+    columns = (structure.chain_columns(set_.x, field) for set_ in (found, expected))
     values[f'W1 {field}, mean', unit] = factor * float(np.mean(
-      [distance(first[..., k], second[..., k]) for k in range(second.shape[-1])]))
+      [distance(first, second) for first, second in zip(*columns, strict=True)]))
   return values
 
 
-def fold_populations(x: np.ndarray, view: View) -> dict[str, np.ndarray]:
-  """Whether each frame is folded."""
-  return {'folded': folding.native_rmsd(x, view.native) < view.folded}
-
-
-def shape_rows(name: str, x: np.ndarray, reference: np.ndarray) -> list[Row]:
+def shape_rows(name: str, found: Measured, reference: Measured) -> list[Row]:
   """Size, bond widths and the closest pair of a set."""
-  def widths(frames):
-    return structure.internal_coordinates(frames).bonds.reshape(-1, frames.shape[-2] - 1).std(0)
-
-  def closest(frames):
-    return ANGSTROM * float(structure.pair_distances(frames, offset=3).min())
-
-  gyration = uncertainty.estimate(ANGSTROM * folding.radius_of_gyration(x))
+  gyration = uncertainty.estimate(ANGSTROM * found.gyration)
   return [
     Row(name, 'radius of gyration', gyration.mean, 'Å', error=gyration.error,
-        reference=ANGSTROM * float(folding.radius_of_gyration(reference).mean())),
+        reference=ANGSTROM * float(reference.gyration.mean())),
     Row(name, 'bond width, mean ratio to held out', float(
-      np.mean(widths(x) / widths(reference))), reference=1.0),
-    Row(name, 'closest pair, offset 3', closest(x), 'Å', reference=closest(reference))]
+      np.mean(found.widths / reference.widths)), reference=1.0),
+    Row(name, 'closest pair, offset 3', ANGSTROM * found.closest, 'Å',
+        reference=ANGSTROM * reference.closest)]

@@ -14,14 +14,17 @@ from twoforone.simulate import BlowUp, Info
 
 def sound_sets(samples: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
   """The finite samples [F, n, 3] and the replicas [F, R, n, 3] that were never lost, by name."""
-  sound = sound_replicas(x)
-  sets = {'i.i.d.': samples[np.isfinite(samples).all(axis=(1, 2))]}
-  return sets | ({'simulation': x[:, sound]} if sound.any() and len(x) else {})
+  finite, sound = np.isfinite(samples.sum(axis=(1, 2))), sound_replicas(x)
+  # Not copied where nothing is left out: they can be most of the memory.
+  sets = {'i.i.d.': samples if finite.all() else samples[finite]}
+  if sound.any() and len(x):
+    sets['simulation'] = x if sound.all() else x[:, sound]
+  return sets
 
 
 def sound_replicas(x: np.ndarray) -> np.ndarray:
   """Which replicas of [F, R, n, 3] are finite throughout, [R]."""
-  return np.isfinite(x).all(axis=(0, 2, 3))
+  return np.isfinite(x.sum(axis=(0, 2, 3)))
 
 
 def count_rows(lost: list[BlowUp], num_samples: int, finite: int) -> list[report.Row]:

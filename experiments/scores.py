@@ -3,7 +3,7 @@
 What is measured of a set, and which distances there are between two, is up to the molecule.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,31 +16,30 @@ Distances = dict[tuple[str, str], float]
 
 
 def score_sets(
-  samples: Mapping[str, np.ndarray], *, reference: np.ndarray, training: Sequence[np.ndarray],
+  samples: Mapping[str, Any], expected: Any, *, reference: np.ndarray, training: np.ndarray,
   measure: Callable[[np.ndarray], Any], compare: Callable[[Any, Any], Distances],
   count_floors: Callable[[Any, Any], dict[str, float]] = lambda found, expected: {}, seed: int = 0
 ) -> list[Row]:
   """Rows of every set against the held-out run.
 
   Args:
-    samples: name -> positions, [F, n, 3] or [F, R, n, 3].
+    samples: name -> what `measure` found of the set, its number of `frames` among it.
+    expected: the same of the held-out run.
     reference: the held-out run [F, n, 3].
-    training: the other runs, from which the floor is drawn.
-    measure: frames -> what `compare` needs of them; made once for each set.
+    training: frames of the other runs [F, n, 3], from which the floor is drawn.
+    measure: frames -> what `compare` needs of them.
     compare: of a set and the reference.
     count_floors: metric -> its floor from counting alone, for a set and the reference.
     seed: of the draws behind the floors.
   """
-  expected = measure(reference)
   halves = compare(*map(measure, uncertainty.halves(reference)))
-  pool = np.concatenate(training)
   rows = []
-  for name, x in samples.items():
-    found, frames = measure(x), int(np.prod(x.shape[:-2]))
-    draw = uncertainty.thinned(pool, frames, seed)
+  for name, found in samples.items():
+    draw = uncertainty.thinned(training, found.frames, seed)
     floor, counting = compare(measure(draw), expected), count_floors(found, expected)
     rows += [Row(name, metric, value, floor=floor[metric, unit], halves=halves[metric, unit],
-                 counting=counting.get(metric), unit=unit, frames=frames, floor_frames=len(draw))
+                 counting=counting.get(metric), unit=unit, frames=found.frames,
+                 floor_frames=len(draw))
              for (metric, unit), value in compare(found, expected).items()]
   return rows
 

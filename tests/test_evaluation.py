@@ -154,6 +154,22 @@ def test_internal_coordinates_do_not_depend_on_the_chunk():
   np.testing.assert_allclose(whole.dihedrals[2, 1], one, atol=1e-6)
 
 
+def test_coordinates_one_by_one_are_those_made_at_once():
+  x = synthetic_chain(12).reshape(4, 3, 5, 3)
+  whole = structure.internal_coordinates(x)
+  for field, values in whole._asdict().items():
+    columns = list(structure.chain_columns(x, field, chunk=5))
+    np.testing.assert_allclose(np.stack(columns, axis=-1), values.reshape(12, -1), atol=1e-6)
+
+
+def test_the_closest_pair_of_all_chunks():
+  x = synthetic_chain(100)
+  x[71, 4] = x[71, 0] + 0.003
+  expected = structure.pair_distances(x, offset=3).min()
+  assert structure.closest_pair(x, offset=3, chunk=30) == pytest.approx(expected, rel=1e-6)
+  assert structure.closest_pair(x[:70], offset=3, chunk=30) > 2 * expected
+
+
 def test_pair_histograms_count_every_pair_in_chunks():
   x = synthetic_chain(100)
   distance = structure.pair_distances(x)

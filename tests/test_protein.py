@@ -8,6 +8,7 @@ from experiments import evaluate_protein, protein, report_protein
 from experiments.configs import protein as protein_config
 from experiments.configs.published_sizes import PUBLISHED_SIZES
 from twoforone.datasets import chignolin, dataset
+from twoforone.evaluation import structure
 from twoforone.system import make_chain
 
 RNG = np.random.default_rng(0)
@@ -64,10 +65,11 @@ def test_scores_tell_held_out_frames_from_swollen_ones():
                               num_runs=3)
   split = dataset.split_fold(data, 0)
   native = split.test.x[0]
+  view = make_view(data, native)
+  same, swollen, reference = (evaluate_protein.measure(x, view) for x in (
+    split.train.x, 1.2 * split.train.x, split.test.x))
   rows = evaluate_protein.evaluate_protein(
-    {'same': split.train.x, 'swollen': 1.2 * split.train.x},
-    make_view(data, native),
-    reference=split.test.x, training=[split.train.x])
+    {'same': same, 'swollen': swollen}, view, reference=reference, training=same)
   values = {(row.sample, row.metric): row.value for row in rows}
   # A few hundred frames leave most bins of a JS to chance, which distances of means do not see.
   for metric, factor in (('pair-distance JS, offset 3', 1), ('TIC JS', 1),
@@ -76,6 +78,28 @@ def test_scores_tell_held_out_frames_from_swollen_ones():
   # Swollen by a fifth: every bond is 0.2 · 3.8 Å too long.
   assert values['swollen', 'W1 bonds, mean'] == pytest.approx(0.76, rel=0.02)
   assert values['same', 'closest pair, offset 3'] > 0
+
+
+def test_a_set_larger_than_a_chunk_is_the_sum_of_its_parts():
+  x = hinge(structure.CHUNK + 900).astype(np.float32)
+  edges = (np.linspace(-1, 1, 11),) * 2
+  view = evaluate_protein.View(lambda x: x[..., -1, :2], edges, x[0], 0.2, 0.6)
+  whole, first, second = (evaluate_protein.measure(part, view) for part in (
+    x, x[:2500], x[2500:]))  # two chunks, and one each
+  pairs = np.zeros_like(whole.pairs)
+  for part in (first, second):
+    pairs[:, :part.pairs.shape[1]] += part.pairs
+  np.testing.assert_array_equal(whole.pairs, pairs)
+  np.testing.assert_array_equal(whole.plane, first.plane + second.plane)
+  share = first.frames / whole.frames
+  np.testing.assert_allclose(
+    whole.contacts, share * first.contacts + (1 - share) * second.contacts, atol=1e-12)
+  for field in ('gyration', 'rmsd'):
+    np.testing.assert_allclose(getattr(whole, field), np.concatenate(
+      [getattr(first, field), getattr(second, field)]), atol=1e-6)  # float32
+  assert whole.closest == min(first.closest, second.closest)
+  bonds = np.linalg.norm(np.diff(x.astype(float), axis=1), axis=-1)
+  np.testing.assert_allclose(whole.widths, bonds.std(axis=0), rtol=1e-4)
 
 
 def test_weighted_frames_are_resampled_part_by_part():

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from twoforone import geometry
-from twoforone.evaluation.structure import Positions, chunks, pair_indices
+from twoforone.evaluation.structure import CHUNK, Positions, chunks, pair_indices
 
 UNFOLDED, FOLDED = 0, 1
 
@@ -32,21 +32,21 @@ class FoldingTimes(NamedTuple):
 
 
 def native_rmsd(
-  x: Positions, native: Float[np.ndarray, 'beads 3'], *, chunk: int = 65536
+  x: Positions, native: Float[np.ndarray, 'beads 3'], *, chunk: int = CHUNK
 ) -> Float[np.ndarray, '*frames']:
   """Least root-mean-square deviation from the native structure [nm], over proper rotations."""
   parts = [np.asarray(_rmsd(frames, native))[:count] for frames, count in chunks(x, chunk)]
   return np.concatenate(parts).reshape(x.shape[:-2])
 
 
-def radius_of_gyration(x: Positions, *, chunk: int = 65536) -> Float[np.ndarray, '*frames']:
+def radius_of_gyration(x: Positions, *, chunk: int = CHUNK) -> Float[np.ndarray, '*frames']:
   """sqrt(mean |x_i - mean x|²) [nm], equal masses."""
   parts = [np.asarray(_gyration(frames))[:count] for frames, count in chunks(x, chunk)]
   return np.concatenate(parts).reshape(x.shape[:-2])
 
 
 def contact_probability(
-  x: Positions, cutoff: float, *, chunk: int = 16384
+  x: Positions, cutoff: float, *, chunk: int = CHUNK
 ) -> Float[np.ndarray, 'beads beads']:
   """How often each pair is closer than `cutoff` [nm]: symmetric, one on the diagonal."""
   pairs = pair_indices(x.shape[-2], 1)

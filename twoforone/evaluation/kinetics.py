@@ -207,7 +207,7 @@ def elbow(inertia: Float[np.ndarray, ' sizes']) -> int:
 
 def fit_tica(
   pieces: Sequence[Num[np.ndarray, '_ *shape']], lag: int, dim: int, *,
-  features: Callable[[np.ndarray], np.ndarray] = lambda piece: piece, chunk: int = 50_000
+  features: Callable[[np.ndarray], np.ndarray] = lambda piece: piece, chunk: int = structure.CHUNK
 ) -> Callable[[np.ndarray], np.ndarray]:
   """tica(frames) -> [..., dim]: the slowest linear projections of features, kinetic-map scaled.
 

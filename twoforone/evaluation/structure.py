@@ -1,9 +1,11 @@
 """Internal coordinates, pair distances and basins of any number of frames, in bounded memory.
 
 Positions are numpy [..., n, 3] in nm with any leading axes (frame, replica, temperature). Frames
-go through jit + vmap chunk by chunk.
+go through jit + vmap `CHUNK` at a time. Of very many frames take what is counted (histograms,
+`closest_pair`) or one internal coordinate after the other (`chain_columns`).
 """
 
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -13,6 +15,8 @@ from jaxtyping import Bool, Float
 
 from twoforone import geometry
 from twoforone.evaluation import densities
+
+CHUNK = 4096  # frames; 50 MB of pair distances for 80 beads
 
 Positions = Float[np.ndarray, '*frames beads 3']
 
@@ -25,7 +29,7 @@ class Internal(NamedTuple):
   dihedrals: np.ndarray
 
 
-def internal_coordinates(x: Positions, *, chunk: int = 65536) -> Internal:
+def internal_coordinates(x: Positions, *, chunk: int = CHUNK) -> Internal:
   """Bonds, angles and dihedrals along the chain, leading axes kept.
 
   For five backbone beads the dihedrals are (phi, psi).
@@ -42,13 +46,32 @@ def internal_coordinates(x: Positions, *, chunk: int = 65536) -> Internal:
   return Internal(*(column.reshape(*x.shape[:-2], -1) for column in columns))
 
 
+def chain_columns(
+  x: Positions, field: str, *, chunk: int = 65536
+) -> Iterator[Float[np.ndarray, ' _']]:
+  """The values of one internal coordinate after the other, over all frames [F] each.
+
+  Together they are as large as the positions; one at a time is enough to compare distributions.
+
+  Args:
+    field: 'bonds', 'angles' or 'dihedrals', as in `Internal`.
+    chunk: frames at a time; only the two to four beads of a coordinate are taken of each.
+  """
+  size = {'bonds': 2, 'angles': 3, 'dihedrals': 4}[field]
+  frames = x.reshape(-1, *x.shape[-2:])
+  for first in range(x.shape[-2] - size + 1):
+    window = frames[:, first:first + size]
+    yield np.concatenate([np.asarray(_column(field, part))[:count]
+                          for part, count in chunks(window, chunk)])
+
+
 def pair_indices(num_beads: int, offset: int) -> np.ndarray:
   """Pairs (i, j) with j - i >= offset, row by row; offset 0 has the diagonal."""
   return np.stack(np.triu_indices(num_beads, offset), axis=1)
 
 
 def pair_distances(
-  x: Positions, *, offset: int = 1, chunk: int = 65536
+  x: Positions, *, offset: int = 1, chunk: int = CHUNK
 ) -> Float[np.ndarray, '*frames pairs']:
   """|x_i - x_j| in nm of the pairs of `pair_indices`."""
   pairs = pair_indices(x.shape[-2], offset)
@@ -56,8 +79,15 @@ def pair_distances(
   return np.concatenate(parts).reshape(*x.shape[:-2], -1)
 
 
+def closest_pair(x: Positions, *, offset: int = 1, chunk: int = CHUNK) -> float:
+  """The least |x_i - x_j| in nm over all frames and the pairs of `pair_indices`."""
+  pairs = pair_indices(x.shape[-2], offset)
+  return min(float(np.asarray(_distances(frames, pairs))[:count].min())
+             for frames, count in chunks(x, chunk))
+
+
 def pair_histograms(
-  x: Positions, *, offset: int = 1, width: float = 0.01, chunk: int = 16384
+  x: Positions, *, offset: int = 1, width: float = 0.01, chunk: int = CHUNK
 ) -> Float[np.ndarray, 'pairs bins']:
   """Counts of each pair distance in bins of `width` nm from zero; memory is one chunk's.
 
@@ -114,6 +144,13 @@ def basins(phi_psi: Float[np.ndarray, '*frames 2']) -> dict[str, Bool[np.ndarray
   phi, psi = phi_psi[..., 0], phi_psi[..., 1]
   helix = (phi < 0) & (psi > -2.0) & (psi < 1.0)
   return {'alpha_R': helix, 'phi_positive': phi >= 0, 'extended': (phi < 0) & ~helix}
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _column(field, x):
+  coordinate = {'bonds': lambda x: geometry.distances(x, np.array([[0, 1]])),
+                'angles': geometry.angles, 'dihedrals': geometry.dihedrals}[field]
+  return jax.vmap(coordinate)(x)[:, 0]
 
 
 @jax.jit
