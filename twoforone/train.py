@@ -275,3 +275,28 @@ def make_validation(loss: LossFn, *, batch_size: int, num_batches: int) -> Calla
     return jnp.mean(jax.lax.scan(one_batch, None, jax.random.split(key, num_batches))[1])
 
   return jax.jit(validate)
+
+
+def with_projection(
+  optimizer: optax.GradientTransformation, init: Callable, project: Callable
+) -> optax.GradientTransformation:
+  """The optimizer, followed by params <- project(params): a constraint that every update keeps.
+
+  To rounding, for an update is a difference. The average of a convex set stays inside it.
+
+  Args:
+    optimizer: any optax transformation.
+    init: params -> the projection's memory.
+    project: (params, memory) -> (params, memory), e.g. of `baselines.lipschitz`.
+  """
+
+  def init_both(params):
+    return optimizer.init(params), init(params)
+
+  def update(gradient, state, params):
+    opt_state, memory = state
+    updates, opt_state = optimizer.update(gradient, opt_state, params)
+    target, memory = project(optax.apply_updates(params, updates), memory)
+    return jax.tree.map(jnp.subtract, target, params), (opt_state, memory)
+
+  return optax.GradientTransformation(init_both, update)
