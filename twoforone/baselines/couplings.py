@@ -16,15 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from twoforone.baselines import splines
 from twoforone.baselines.flow import Flow, chain
-from twoforone.baselines.splines import (
-  circular_knots,
-  evaluate,
-  evaluate_inverse,
-  free_knots,
-  interval_knots,
-  wrap,
-)
 
 
 class Transform(NamedTuple):
@@ -98,7 +91,7 @@ def spline(num_bins: int, *, low: float, high: float) -> Transform:
     ValueError: for an empty box or fewer than two bins.
   """
   _check_spline(num_bins, 2, low, high)
-  return _splined(3 * num_bins - 1, lambda raw: interval_knots(raw, low, high))
+  return _splined(3 * num_bins - 1, lambda raw: splines.interval_knots(raw, low, high))
 
 
 def free_spline(num_bins: int, *, low: float, high: float) -> Transform:
@@ -110,7 +103,7 @@ def free_spline(num_bins: int, *, low: float, high: float) -> Transform:
     ValueError: for an empty box or no bin.
   """
   _check_spline(num_bins, 1, low, high)
-  return _splined(3 * num_bins + 1, lambda raw: free_knots(raw, low, high))
+  return _splined(3 * num_bins + 1, lambda raw: splines.free_knots(raw, low, high))
 
 
 def circular_spline(num_bins: int) -> Transform:
@@ -124,11 +117,11 @@ def circular_spline(num_bins: int) -> Transform:
   _check_spline(num_bins, 2, -np.pi, np.pi)
 
   def forward(raw, x):
-    return evaluate(circular_knots(raw[1:]), wrap(x + raw[0]))
+    return splines.evaluate(splines.circular_knots(raw[1:]), splines.wrap(x + raw[0]))
 
   def inverse(raw, z):
-    x, log_det = evaluate_inverse(circular_knots(raw[1:]), wrap(z))
-    return wrap(x - raw[0]), log_det
+    x, log_det = splines.evaluate_inverse(splines.circular_knots(raw[1:]), splines.wrap(z))
+    return splines.wrap(x - raw[0]), log_det
 
   return _mapped(3 * num_bins + 1, forward, inverse)
 
@@ -225,8 +218,8 @@ def _affine(init: Callable, bound: Callable) -> Transform:
 
 
 def _splined(num_outputs: int, make_knots: Callable) -> Transform:
-  return _mapped(num_outputs, lambda raw, x: evaluate(make_knots(raw), x),
-                 lambda raw, z: evaluate_inverse(make_knots(raw), z))
+  return _mapped(num_outputs, lambda raw, x: splines.evaluate(make_knots(raw), x),
+                 lambda raw, z: splines.evaluate_inverse(make_knots(raw), z))
 
 
 def _mapped(num_outputs: int, forward: Callable, inverse: Callable) -> Transform:

@@ -2,8 +2,9 @@
 
   ln q(x) = ln p(z) + ln |dz/dx|,  z = forward(x)
 
-forward is data -> latent, inverse is latent -> data, log_det always that of the direction taken. A
-prior at temperature T is N(0, T I) (Boltzmann generators: Noé et al. 2019). Layers: `couplings`.
+forward is data -> latent, inverse latent -> data, log_det always that of the direction taken. At
+temperature T the prior is N(0, T I) (Noé et al. 2019). Layers are in `couplings`. Auxiliary
+channels are coordinates behind those of the data, see `boltzmann_generator`.
 """
 
 import math
@@ -196,16 +197,3 @@ def make_sample(flow: Flow, prior: Prior) -> SampleFn:
     return x, prior.log_density(z, temperature) - log_det
 
   return sample
-
-
-def make_augmented_density(log_density: LogDensityFn) -> LogDensityFn:
-  """augmented(params, x, eta, temperature=1.0, context=None) = ln q(x, eta), eta the last channels.
-
-  Auxiliary channels eta ~ N(0, T I) give a flow room that x alone has not (Huang et al. 2020). Its
-  gradient by x has the mean grad ln q(x) over eta given x (Köhler et al. 2023).
-  """
-
-  def augmented(params, x, eta, temperature=1.0, context=None):
-    return log_density(params, jnp.concatenate([x, eta]), temperature, context)
-
-  return augmented

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from twoforone.types import Scalar
 
-MIN_BIN = 1e-3  # of the mean bin
+MIN_BIN = 1e-2  # of the mean bin
 MIN_SLOPE = 1e-3
 # softplus(raw + _OFFSET) + MIN_SLOPE is one at raw = 0.
 _OFFSET = math.log(math.expm1(1 - MIN_SLOPE))
