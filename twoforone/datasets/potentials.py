@@ -54,15 +54,37 @@ def mueller_brown(x: Float[Array, '*shape 2']) -> Float[Array, '*shape']:
   return jnp.sum(height * jnp.exp(a * dx**2 + b * dx * dy + c * dy**2), axis=-1)
 
 
+def mueller(x: Float[Array, '*shape 2']) -> Float[Array, '*shape']:
+  """U = 0.1 `mueller_brown`, in kT: the depth of the wells that Noé et al. (2019) use."""
+  return 0.1 * mueller_brown(x)
+
+
+def quartic(x: Float[Array | np.ndarray, '*shape']) -> Float[Array | np.ndarray, '*shape']:
+  """x⁴ - 6 x² + x: the potential of mean force of `double_well` along x, at every temperature."""
+  return x**4 - 6 * x**2 + x
+
+
 def double_well(x: Float[Array, '*shape 2']) -> Float[Array, '*shape']:
   """U = x⁴ - 6 x² + x + y²/2 (Noé et al. 2019, as in their code; their print has other factors)."""
-  return x[..., 0] ** 4 - 6 * x[..., 0] ** 2 + x[..., 0] + 0.5 * x[..., 1] ** 2
+  return quartic(x[..., 0]) + 0.5 * x[..., 1] ** 2
 
 
 MUELLER_BROWN = Toy(mueller_brown, 23.0, ((-2.5, 1.5), (-1.0, 3.0)))
 """At kT = 23 (Plainer et al. 2025) barriers are a few kT and every basin is seen."""
 
+MUELLER = Toy(mueller, 1.0, ((-2.0, 1.4), (-0.8, 2.5)))
+"""Barriers of 10 kT along MUELLER_AXIS (Noé et al. 2019)."""
+
 DOUBLE_WELL = Toy(double_well, 1.0, ((-3.2, 3.2), (-5.5, 5.5)))
+
+DOUBLE_WELL_AXIS = (1.0, 0.0)
+DOUBLE_WELL_BARRIER = 0.083528
+"""x of the maximum of `quartic`."""
+
+MUELLER_AXIS = (0.7, -0.7)
+"""s = 0.7 x - 0.7 y, not normalised (as in the figures of Noé et al. 2019)."""
+MUELLER_BARRIERS = (-0.99, -0.07)
+"""s between the main and the middle well, and between the middle and the right one."""
 
 
 def cell_centres(low: float, high: float, count: int) -> Float[np.ndarray, ' {count}']:
