@@ -1,19 +1,23 @@
 """Checks the embedded data: are the forces mapped correctly, and how far apart are the runs?
 
 Writes <F_i · (x_i - x_j)> / (3 kT), which must be -1, to force_identity.md and .csv, and to
-populations.md the populations of each run and its JS against the others, the floor of that fold.
+populations.md the populations of each run and its JS against the others, the floor of that fold:
+of (phi, psi) for alanine, of C-alpha pair distances for a peptide.
 """
 
 import csv
+import pathlib
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import command_line
 from twoforone import units
-from twoforone.datasets import ala2
+from twoforone.datasets import ala2, embedded, peptide
+from twoforone.datasets.dataset import Dataset
 from twoforone.datasets.force_map import VirialIdentity, virial_identity
-from twoforone.evaluation import densities, structure
+from twoforone.datasets.molecule import load_native
+from twoforone.evaluation import densities, folding, structure, uncertainty
 from twoforone.trajectory import write_atomically
 
 COLUMNS = ('i', 'j', 'beads', 'mean', 'standard error', 'deviation / s.e.')
@@ -22,7 +26,9 @@ COLUMNS = ('i', 'j', 'beads', 'mean', 'standard error', 'deviation / s.e.')
 def run(config: ConfigDict, workdir: str) -> VirialIdentity:
   """Checks every ordered pair of beads of the data and returns the numbers."""
   workdir = command_line.prepare_workdir(workdir, config)
-  data = ala2.load_ala2(config.directory or ala2.DIRECTORY, name=config.name)
+  folder = config.directory or embedded.DIRECTORY
+  data = (peptide.load_peptide(config.name, config.selection, folder) if config.selection
+          else ala2.load_ala2(folder, name=config.name))
   if data.forces is None:
     raise ValueError(f'{config.name}_beads.npz: forces: the field is missing, nothing to check')
   identity = virial_identity(
@@ -33,7 +39,9 @@ def run(config: ConfigDict, workdir: str) -> VirialIdentity:
     workdir / 'force_identity.md', lambda file: file.write(to_markdown(rows, identity).encode()))
   with open(workdir / 'force_identity.csv', 'w', newline='') as file:
     csv.writer(file).writerows([COLUMNS, *rows])
-  runs = compare_runs(data.x, data.run)
+  runs = (compare_folds(peptide.load_peptide(config.name, directory=folder), load_native(
+    pathlib.Path(folder) / f'{config.name}_native.pdb', 'name CA')) if config.selection
+    else compare_runs(data.x, data.run))
   (workdir / 'populations.md').write_text(runs)
   print(to_markdown(rows, identity), runs, sep='\n')
   return identity
@@ -49,6 +57,25 @@ def compare_runs(x: np.ndarray, run: np.ndarray) -> str:
     js = densities.js_divergence(np.delete(counts, k, axis=0).sum(axis=0), counts[k])
     lines.append(f'| {k} | {basins["phi_positive"].mean():.3f} | {basins["alpha_R"].mean():.3f} | '
                  f'{js:.4f} |')
+  return '\n'.join(lines) + '\n'
+
+
+def compare_folds(data: Dataset, native: np.ndarray) -> str:
+  """Folded share and folding events of each run, and JS of its pair distances against the others.
+
+  Folded is an RMSD below 2 Å, unfolded one above 3 Å.
+  """
+  rmsd = folding.native_rmsd(data.x, native)
+  lines = ['| run | P(RMSD < 2 Å) | foldings | pair-distance JS against the others |',
+           '| --- | --- | --- | --- |']
+  for k in np.unique(data.run):
+    own = data.run == k
+    share = uncertainty.estimate(rmsd[own] < 0.2)
+    events = folding.folding_times(
+      folding.fold_states(rmsd[own][:, None], 0.2, 0.3), data.interval)
+    js = structure.pair_distance_js(*(
+      structure.pair_histograms(data.x[frames], offset=3) for frames in (~own, own))).mean()
+    lines.append(f'| {k} | {share.mean:.3f} ± {share.error:.3f} | {events.foldings} | {js:.4f} |')
   return '\n'.join(lines) + '\n'
 
 

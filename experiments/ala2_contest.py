@@ -1,0 +1,84 @@
+"""The comparison on alanine dipeptide: its methods, their scores, its table and its figure."""
+
+import pathlib
+
+import jax
+import numpy as np
+
+from experiments import ala2, ala2_methods, evaluate, report_parts, study
+from experiments.ala2_methods import Made, World
+from twoforone import plots
+from twoforone.datasets import bead_file, embedded
+from twoforone.evaluation import densities, structure
+from twoforone.units import thermal_energy
+
+METHODS = ala2_methods.METHODS
+COLUMNS = {name: study.COLUMNS.get(name, '{:.4f}') for name in (
+  'i.i.d. JS', 'i.i.d. floor', 'sim. JS', 'sim. floor', 'i.i.d. PMF', 'sim. PMF',
+  'P(φ > 0) i.i.d.', 'P(φ > 0) sim.', 'sim. bond W1 [Å]', 'lost')} | {
+  'seconds': '{:.0f}', 'evaluations': '{:.3g}'}
+LEGEND = """\
+JS of (φ, ψ) in 60 × 60 bins against the held-out run [nat], floor: the same from as many training
+frames; PMF: mean squared error of the free energy [(kcal/mol)²]; P(φ > 0) of the held-out run is
+{left:.4f}. Trained on {frames:,} frames. No i.i.d. columns where a method has no density, no sim.
+columns where its density is of all atoms. seconds: of training, measured beside whatever else ran;
+evaluations: of forces that training simulated. Mean over the seeds ± their standard deviation."""
+BINS = 60  # along each axis, of the figure
+
+
+def make_world(config, seed: int) -> World:
+  """The embedded data, one run held out; training frames drawn where `data.train_size` says."""
+  base = config.ala2.copy_and_resolve_references()
+  base.seed = seed
+  split = ala2.load_split(base)
+  all_atom = bead_file.read(embedded.DIRECTORY / 'ala2_implicit_atoms.npz').positions
+  atoms = np.delete(all_atom, base.data.fold, axis=0).reshape(-1, *all_atom.shape[2:])
+  return World(split, atoms, thermal_energy(split.train.system.temperature))
+
+
+def run_method(config, world: World, name: str, seed: int, folder: pathlib.Path):
+  """(numbers, arrays) of a row."""
+  chosen = config.copy_and_resolve_references()
+  chosen.ala2.seed = seed
+  made = METHODS[name](chosen, world, jax.random.key(seed), folder)
+  sets = finite_sets(made)
+  return score(world, made, sets, seed), {use: histogram(x) for use, x in sets.items()}
+
+
+def finite_sets(made: Made) -> dict[str, np.ndarray]:
+  """The samples and the replicas that were never lost, as far as there are any."""
+  empty = np.empty((0, 5, 3))
+  sets = report_parts.sound_sets(
+    empty if made.samples is None else made.samples, empty[:, None] if made.x is None else made.x)
+  return {use: x for use, x in sets.items() if len(x)}
+
+
+def score(world: World, made: Made, sets: dict[str, np.ndarray], seed: int) -> dict[str, float]:
+  """The columns of a row; NaN for what a method does not have."""
+  train = world.split.train
+  rows = evaluate.evaluate_ala2(
+    sets, reference=world.split.test.x, kT=world.kT, seed=seed,
+    training=[train.x[train.run == k] for k in np.unique(train.run)])
+  return study.summarise([row._asdict() for row in rows]) | {
+    'lost': made.lost, 'seconds': made.seconds, 'evaluations': made.evaluations,
+    **(made.notes or {})}
+
+
+def histogram(x: np.ndarray) -> np.ndarray:
+  """Counts of (φ, ψ)."""
+  return densities.torsion_histogram(
+    structure.internal_coordinates(x).dihedrals[..., :2].reshape(-1, 2), BINS)
+
+
+def describe(config, world: World) -> tuple[str, str]:
+  """Title and legend."""
+  left = structure.basins(structure.phi_psi(world.split.test.x))['phi_positive'].mean()
+  return 'Alanine dipeptide', LEGEND.format(left=left, frames=len(world.split.train.x))
+
+
+def draw(world: World, arrays: dict[str, dict[str, np.ndarray]]) -> plots.Figure:
+  """Free energies of (φ, ψ) of every method's first seed."""
+  found = {'held-out run': histogram(world.split.test.x)} | {
+    f'{name}, {use}': counts for name, uses in arrays.items() for use, counts in uses.items()}
+  return plots.ramachandran(
+    {name: densities.free_energy(counts, world.kT) for name, counts in found.items()})

@@ -1,0 +1,179 @@
+"""Every method of the comparison on alanine: `method(config, world, key, folder) -> Made`.
+
+All see the same training frames of five beads; force matching also their mapped forces, and the
+Boltzmann generators of 22 atoms the all-atom frames of the same runs.
+"""
+
+import pathlib
+import time
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments import dynamics, fit, stages, study
+from twoforone import energy, force, langevin, train
+from twoforone.baselines import bonded, cgnet, lipschitz, relative_entropy, walkers
+from twoforone.datasets import dataset
+from twoforone.geometry import centre, dihedral
+from twoforone.simulate import make_bond_check
+from twoforone.types import EnergyFn
+from twoforone.units import thermal_energy
+
+
+class World(NamedTuple):
+  """What a method is given.
+
+  Attributes:
+    split: frames of five beads with forces; the test part is for the scores alone.
+    atoms: all-atom training frames [F, 22, 3] in nm.
+    kT: of the data [kJ/mol].
+  """
+
+  split: dataset.Split
+  atoms: np.ndarray
+  kT: float
+
+
+class Made(NamedTuple):
+  """What a method gives.
+
+  Attributes:
+    samples: i.i.d. structures [F, 5, 3] in nm, None where there are none.
+    x: simulated frames [F, R, 5, 3] in nm, None where there are none.
+    lost: replicas lost.
+    seconds: of the training.
+    evaluations: force evaluations that training simulated.
+    notes: further numbers by name.
+  """
+
+  samples: np.ndarray | None
+  x: np.ndarray | None
+  lost: int
+  seconds: float
+  evaluations: int = 0
+  notes: dict[str, float] | None = None
+
+
+def force_matching(config, world: World, key, folder: pathlib.Path) -> Made:
+  """CGNet: harmonic bonds and angles and a network of internal coordinates, on mapped forces."""
+  fit_key, run_key = jax.random.split(key)
+  fitted, model = fit_forces(config, world, fit_key, folder / 'model',
+                             *(labelled(part) for part in (world.split.train,
+                                                           world.split.validation)))
+  x, lost = simulate(config, world, model, fitted.params, run_key, folder / 'simulation')
+  notes = {'validation force error': fitted.validation, 'of the prior alone': prior_error(world)}
+  return Made(None, x, lost, fitted.seconds, notes=notes)
+
+
+def minimise_entropy(config, world: World, key, folder: pathlib.Path) -> Made:
+  """Classical relative entropy: the energy of CGNet, its averages from chains drawn again."""
+  settings, start = config.entropy, time.monotonic()
+  init_key, run_key, simulate_key = jax.random.split(key, 3)
+  x = jnp.asarray(world.split.train.x)
+  model, params = make_energy(config, world, init_key)
+  # An output of zero: the chains begin on the prior, which is stable.
+  params['params'] = {name: jax.tree.map(jnp.zeros_like, layer) if 'bias' not in layer else layer
+                      for name, layer in params['params'].items()}
+  optimizer = optax.with_extra_args_support(train.adamw(
+    learning_rate=settings.learning_rate, final_learning_rate=0.01 * settings.learning_rate,
+    num_steps=settings.updates, max_norm=settings.max_norm))
+  sampler = walkers.make_simulated(
+    make_integrator(config, world, model), model, kT=world.kT, num_frames=settings.num_frames,
+    stride=settings.stride, skip=settings.skip, project=centre)
+  update = relative_entropy.make_update(
+    model, relative_entropy.make_mean_energy(model, settings.batch_size), sampler, optimizer,
+    ratio=settings.ratio,
+    observe=lambda x: (dihedral(x[0], x[1], x[2], x[3]) > 0).astype(jnp.float32))
+  state = relative_entropy.init_state(
+    sampler, optimizer, params, dataset.subset(world.split.train, settings.walkers, 0).x)
+  run = relative_entropy.make_run(update, settings.updates)
+  with jax.default_matmul_precision('highest'):
+    state, log = run(state, run_key, x)
+  jax.block_until_ready(state)
+  seconds = time.monotonic() - start
+  frames, lost = simulate(config, world, model, state.params, simulate_key, folder / 'simulation')
+  notes = {'resamplings': int(np.sum(log.resampled)), 'last N_eff': float(log.effective[-1]),
+           'last P(phi > 0)': float(log.population[-1])}
+  return Made(None, frames, lost, seconds, relative_entropy.total_evaluations(log), notes)
+
+
+def denoise(config, world: World, folder: pathlib.Path, objective: str) -> Made:
+  """Two for one with an objective of `config.objectives`."""
+  chosen = config.ala2.copy_and_resolve_references()
+  chosen.update(config.objectives[objective].to_dict())
+  samples, x, _, lost = stages.make_frames(
+    chosen, world.split, world.split.train.system, folder)
+  return Made(samples, x, len(lost), study.training_cost(folder / 'model')['training [s]'])
+
+
+METHODS = {
+  'CGNet': force_matching, 'RE': minimise_entropy,
+  'diffusion, plain': lambda config, world, key, folder: denoise(config, world, folder, 'plain'),
+  'diffusion, consistent':
+    lambda config, world, key, folder: denoise(config, world, folder, 'consistent'),
+}
+
+
+def labelled(part: dataset.Dataset) -> tuple[np.ndarray, np.ndarray]:
+  """Positions [nm] and forces in kT [1/nm]."""
+  return part.x, part.forces / thermal_energy(part.system.temperature)
+
+
+def make_energy(config, world: World, key) -> tuple[EnergyFn, dict]:
+  """CGNet's energy of the training frames in kT, x in nm, and its parameters at the start."""
+  train_part, settings = world.split.train, config.matching
+  bonds = train_part.system.bonds
+  features = cgnet.make_internal_features(len(train_part.system.beads), bonds)
+  scaling = cgnet.fit_scaling(features, train_part.x)
+  network = cgnet.CGNetwork(widths=tuple(settings.widths))
+  prior = bonded.make_harmonic_energy(bonded.fit_harmonics(train_part.x, bonds))
+  model = energy.add_energies(cgnet.make_cgnet_energy(network, features, scaling), prior)
+  return model, network.init(key, jnp.zeros(len(scaling.mean)))
+
+
+def fit_forces(config, world: World, key, folder: pathlib.Path, examples, validation):
+  """(what `fit` leaves, the energy), on examples (x, f) or (x, f, weight)."""
+  init_key, fit_key = jax.random.split(key)
+  model, params = make_energy(config, world, init_key)
+  loss = cgnet.make_force_matching_loss(energy.make_score(model))
+  loss = cgnet.with_weight(loss) if len(examples) == 3 else loss
+  projection = lipschitz.make_exact_projection(config.matching.lipschitz)
+  fitted = fit.fit(
+    loss, params, examples, validation, config.matching, fit_key, folder=folder,
+    constrain=lambda optimizer: train.with_projection(optimizer, *projection))
+  return fitted, model
+
+
+def prior_error(world: World) -> float:
+  """The loss of the harmonic terms alone on the validation frames, in kT²/nm²."""
+  part, bonds = world.split.train, world.split.train.system.bonds
+  score = energy.make_score(bonded.make_harmonic_energy(bonded.fit_harmonics(part.x, bonds)))
+  loss = cgnet.make_force_matching_loss(score)
+  x, f = labelled(world.split.validation)
+  return float(jax.jit(jax.vmap(lambda x, f: loss(None, None, (x, f))))(x, f).mean())
+
+
+def make_integrator(config, world: World, model: EnergyFn) -> langevin.Integrator:
+  """Langevin dynamics of an energy in kT at the temperature of the data."""
+  settings = config.ala2.simulate
+  field = force.make_force_field(
+    energy.make_score(model), t=0.0, kT=world.kT, scale=1.0, alpha=1.0)
+  return langevin.make_langevin(field, mass=np.array(world.split.train.system.mass),
+                                dt=settings.dt, friction=settings.friction)
+
+
+def simulate(config, world: World, model: EnergyFn, params, key, folder: pathlib.Path):
+  """Frames [F, R, 5, 3] in nm after the burn-in, from training frames; how many are lost."""
+  settings, system = config.ala2.simulate, world.split.train.system
+  start = dataset.subset(world.split.train, settings.replicas, config.ala2.seed).x
+  lost = dynamics.simulate_to_disk(
+    make_integrator(config, world, model), params, key, jnp.asarray(start),
+    jnp.full(settings.replicas, world.kT), folder, num_parts=settings.parts,
+    frames_per_part=settings.frames_per_part, stride=settings.stride, dt=settings.dt,
+    settings={'friction': settings.friction},
+    check=make_bond_check(system.bonds, settings.longest_bond))
+  x, _ = dynamics.read_run(folder)
+  return x[settings.burn_in_frames:], len(lost)

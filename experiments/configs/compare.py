@@ -1,0 +1,81 @@
+"""Every method the diffusion force field is compared with, on one system, in one table.
+
+  python -m experiments.compare --config=experiments/configs/compare.py:double_well
+    --workdir=runs/double_well
+
+`double_well` and `mueller` (Noé et al. 2019, along one coordinate), `ala2` (the embedded data).
+`smoke` and `ala2_smoke` take a minute each.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.configs import ala2, mueller_brown
+from experiments.configs.consistency import PLAIN, RAISED_LEVEL
+
+TRAIN = {
+  'num_steps': 5000, 'validate_every': 500, 'batch_size': 1024, 'optimizer': 'adamw',
+  'learning_rate': 3e-3, 'final_learning_rate': 3e-6, 'max_norm': 10.0, 'ema_decay': 0.99}
+SHORT = {'num_steps': 20, 'validate_every': 10, 'batch_size': 128}
+
+TOY = {
+  'frames': 100_000,           # of each seed, a fifth for validation
+  'seeds': (0, 1, 2),
+  'generator_spline': TRAIN | {'num_steps': 2500, 'batch_size': 2048, 'learning_rate': 2e-2},
+  'generator_affine': TRAIN,
+  'generator_plane': TRAIN,
+  'flow': TRAIN,               # Flow i.i.d. and the teacher of Flow-CGNet
+  'student_draws': 100_000, 'student_max_square': 1e4,  # (kT per length)², beyond it left out
+  'matching': TRAIN | {'widths': (64, 64), 'lipschitz': 10.0, 'learning_rate': 3e-2},
+  'entropy': {
+    'interval': (-2.7, 2.6), 'coefficients': 26,  # of the splines, between walls
+    'updates': 40, 'ratio': 1.1,      # 1.1: new samples for every update
+    'walkers': 2000, 'num_frames': 20, 'stride': 20, 'step': 0.2,  # of chains
+    'ladder': (1.0, 1.6, 2.5, 4.0),   # kT of the rungs that share the walkers
+  },
+  'diffusion': {
+    'widths': (92, 92, 92), 'noise_widths': (0.03, 0.1, 0.3, 1.0),
+    'loss': mueller_brown.DEFAULT['loss'],
+    'train': TRAIN | mueller_brown.DEFAULT['train'],
+  },
+}
+COMMON = ('Flow i.i.d.', 'CGNet', 'Flow-CGNet', 'RE quadrature', 'RE Langevin', 'RE tempering',
+          'diffusion, plain', 'diffusion, consistent')
+DOUBLE_WELL = TOY | {
+  'system': 'double_well', 'methods': ('histogram', 'BG-REM spline', 'BG-REM affine', *COMMON)}
+MUELLER = TOY | {
+  'system': 'mueller', 'entropy': TOY['entropy'] | {'interval': (-1.75, 0.8), 'step': 0.1},
+  'methods': ('histogram', 'BG-REM plane, spline', 'BG-REM plane, affine', *COMMON)}
+SMOKE = DOUBLE_WELL | {
+  'frames': 5000, 'seeds': (0,), 'student_draws': 2000,
+  'entropy': TOY['entropy'] | {'updates': 3, 'walkers': 100, 'num_frames': 2, 'stride': 5},
+  'diffusion': TOY['diffusion'] | {'widths': (16, 16), 'train': TRAIN | SHORT},
+  'matching': TOY['matching'] | {'widths': (16, 16)} | SHORT,
+  **{name: TOY[name] | SHORT for name in (
+    'generator_spline', 'generator_affine', 'generator_plane', 'flow')}}
+
+ALA2 = {
+  'system': 'ala2', 'seeds': (0, 1, 2), 'methods': ('CGNet', 'RE', 'diffusion, plain',
+                                                    'diffusion, consistent'),
+  'matching': TRAIN | {
+    'num_steps': 10_000, 'batch_size': 512, 'final_learning_rate': 1e-5,
+    'widths': (160,) * 5, 'lipschitz': 4.0},
+  'entropy': {
+    'updates': 150, 'ratio': 0.9, 'batch_size': 2048, 'learning_rate': 3e-3, 'max_norm': 10.0,
+    'walkers': 200, 'num_frames': 20, 'stride': 50, 'skip': 5},
+  'objectives': {'plain': {'loss': PLAIN, 'simulate': {'level': RAISED_LEVEL}}, 'consistent': {}},
+}
+ALA2_SMOKE = ALA2 | {
+  'seeds': (0,), 'matching': ALA2['matching'] | {'widths': (16, 16)} | SHORT,
+  'entropy': ALA2['entropy'] | {'updates': 2, 'walkers': 10, 'num_frames': 2, 'stride': 5}}
+VARIANTS = {'double_well': (DOUBLE_WELL, None), 'mueller': (MUELLER, None),
+            'smoke': (SMOKE, None), 'ala2': (ALA2, 'default'), 'ala2_smoke': (ALA2_SMOKE, 'smoke')}
+
+
+def get_config(variant: str = 'double_well') -> ConfigDict:
+  if variant not in VARIANTS:
+    raise ValueError(f'variant: found {variant!r}, expected one of {sorted(VARIANTS)}')
+  settings, of_ala2 = VARIANTS[variant]
+  config = ConfigDict(settings, convert_dict=True)
+  if of_ala2:
+    config.ala2 = ala2.get_config(of_ala2)
+  return config

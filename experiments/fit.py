@@ -1,0 +1,90 @@
+"""Trains any loss on examples in memory and keeps the parameters of the best validation.
+
+The short trainings of `experiments.compare`; a folder makes a long one go on where it stopped.
+"""
+
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from experiments.models import pick
+from twoforone import checkpoint, train
+from twoforone.types import LossFn, Params, PRNGKey
+
+OPTIMIZERS = {'adamw': train.adamw, 'muon': train.muon}
+
+
+class Fitted(NamedTuple):
+  """What a training leaves.
+
+  Attributes:
+    params: averaged over the last steps, of the best validation.
+    seconds: with compilation and validations; of this call only, where it went on from a folder.
+    validation: the lowest mean loss over validation examples.
+    step: at which that was.
+  """
+
+  params: Params
+  seconds: float
+  validation: float
+  step: int
+
+
+class Best(NamedTuple):
+  """The averaged parameters of the lowest validation loss so far, and at which step that was."""
+
+  params: Params
+  validation: Any
+  step: Any
+
+
+def fit(
+  loss: LossFn, params: Params, examples, validation, settings, key: PRNGKey, *,
+  constrain: Callable = lambda optimizer: optimizer, folder: pathlib.Path | None = None
+) -> Fitted:
+  """Minimises the mean loss over examples (arrays [F, ...]) as `settings` say.
+
+  Args:
+    loss: of one example.
+    params: where to start.
+    examples, validation: pytrees of arrays with a leading axis of frames.
+    settings: num_steps, validate_every, batch_size, optimizer, learning_rate,
+      final_learning_rate, max_norm, ema_decay.
+    constrain: of the optimizer, e.g. `train.with_projection`.
+    folder: of the checkpoints; None keeps nothing.
+  """
+  key_fit, key_validation = jax.random.split(key)
+  optimizer = constrain(make_optimizer(settings))
+  step = train.make_train_step(loss, optimizer, ema_decay=train.warmup_ema(settings.ema_decay))
+  chunk = train.make_train_chunk(
+    step, batch_size=settings.batch_size, num_steps=settings.validate_every)
+  validate = train.make_validation(loss, batch_size=settings.batch_size, num_batches=20)
+  examples, validation = jax.tree.map(jnp.asarray, (examples, validation))
+  best = Best(params, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32))
+  # A chunk donates its state, which must share nothing with what is kept.
+  state = train.init_train_state(jax.tree.map(jnp.copy, params), optimizer)
+  if folder is not None and checkpoint.latest_step(folder) is not None:
+    state, best = checkpoint.restore(folder, (state, best))
+  start = time.monotonic()
+
+  def progress(state, metrics):
+    nonlocal best
+    value = validate(state.ema_params, key_validation, validation)
+    if value < best.validation:
+      best = jax.tree.map(jnp.copy, Best(state.ema_params, value, state.step))
+    if folder is not None:
+      checkpoint.save(folder, int(state.step), (state, best), keep=1)
+
+  train.fit(chunk, state, key_fit, examples, num_steps=settings.num_steps, progress=progress)
+  return Fitted(best.params, time.monotonic() - start, float(best.validation), int(best.step))
+
+
+def make_optimizer(settings):
+  """The optimizer that the settings name."""
+  return pick('optimizer', settings.optimizer, OPTIMIZERS)(
+    learning_rate=settings.learning_rate, final_learning_rate=settings.final_learning_rate,
+    num_steps=settings.num_steps, max_norm=settings.max_norm or None)

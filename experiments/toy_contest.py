@@ -1,0 +1,63 @@
+"""The comparison on a toy: its methods, how a row is made, and what the table and figure show."""
+
+import pathlib
+import re
+
+import jax
+import numpy as np
+
+from experiments import toy_methods, toys
+from twoforone import plots
+from twoforone.evaluation import profiles
+
+METHODS = toy_methods.METHODS
+COLUMNS = {
+  'rms_4': '{:.3f}', 'rms_6': '{:.3f}', 'rms_8': '{:.3f}', 'below_4': '{:.3f}',
+  'above_4': '{:.3f}', 'difference': '{:.3f}', 'weight_above': '{:.4f}',
+  'sampled above': '{:.4f}', 'force error': '{:.3f}', 'kl': '{:.5f}', 'nll': '{:.4f}',
+  'seconds': '{:.0f}', 'evaluations': '{:.3g}'}
+LEGEND = """\
+Energies in kT. rms_4, rms_6, rms_8: of the free energy where the exact one is below 4, 6, 8 kT,
+means there made equal; below_4, above_4: the same within either side of the barrier at {barrier:g}.
+difference: free energy above minus below it (exact {difference:.3f}); weight_above: of the learned
+density (exact {weight:.4f}); sampled above: of as many draws. force error: root mean square over
+that of the exact mean force. kl, nll [nat]; nll on {frames:,} test draws. seconds: of training and
+sampling with compilation, measured beside whatever else ran; evaluations: of forces of the model
+that training simulated. Mean over the seeds ± their standard deviation; every method has the same
+{frames:,} draws, a fifth of them for validation."""
+HIGHEST = 14.0  # kT, of the figure
+
+
+def make_world(config, seed: int) -> toys.Problem:
+  """The draws of a seed and the exact answer."""
+  return toys.make_problem(config.system, config.frames, seed)
+
+
+def run_method(config, world: toys.Problem, name: str, seed: int, folder: pathlib.Path):
+  """(numbers, arrays) of a row; nothing of a toy is long enough to be kept in `folder`."""
+  del folder
+  found = METHODS[name](config, world, jax.random.key(seed))
+  return toys.score(world, found), {'s': world.exact.s, 'energy': found.energy}
+
+
+def describe(config, world: toys.Problem) -> tuple[str, str]:
+  """Title and legend."""
+  weight = profiles.weight_above(world.exact.s, world.exact.energy, world.barrier)
+  return config.system.replace('_', ' ').capitalize(), LEGEND.format(
+    barrier=world.barrier, difference=profiles.basin_difference(weight), weight=weight,
+    frames=config.frames)
+
+
+def draw(world: toys.Problem, arrays: dict[str, dict[str, np.ndarray]]) -> plots.Figure:
+  """The free energy of every method's first seed with the exact one, a panel for each family."""
+  families, exact = {}, curve(world.exact.s, world.exact.energy)
+  for name, found in arrays.items():
+    family = families.setdefault(re.split(r'[ ,]', name)[0], {'exact': exact})
+    family[name] = curve(found['s'], found['energy'])
+  return plots.curves(families, x_label='s', y_label='free energy [kT]')
+
+
+def curve(s: np.ndarray, energy: np.ndarray) -> plots.Curve:
+  """Up to the highest energy of the figure."""
+  shown = energy - energy.min()
+  return plots.Curve(s, np.where(shown < HIGHEST, shown, np.nan))

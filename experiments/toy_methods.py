@@ -1,0 +1,267 @@
+"""Every method of the comparison on a toy: `method(config, problem, key) -> toys.Found`.
+
+All see the same draws; force matching and its student also see what they are made for, force labels
+and a flow. Profiles come from the learned density or energy on a grid, not from samples.
+"""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import fit, toy_objectives, toys
+from experiments.toys import Found, Problem
+from twoforone import energy, geometry, sampler, train
+from twoforone.baselines import (
+  basis,
+  boltzmann_generator,
+  cgnet,
+  flow,
+  flow_cgnet,
+  lipschitz,
+  marginal,
+  relative_entropy,
+  splines,
+  walkers,
+)
+from twoforone.evaluation import profiles
+from twoforone.losses import classification
+from twoforone.networks.mlp import MLPEnergy
+
+ETA = marginal.make_grid((-7.0,), (7.0,), (141,))  # of one auxiliary channel
+
+
+def histogram(config, problem: Problem, key) -> Found:
+  """The training draws in bins of the grid's points: what no model must be worse than."""
+  s = problem.exact.s[::10]
+  centres, values = profiles.sample_profile(
+    problem.train.s.ravel(), np.append(s, 2 * s[-1] - s[-2]) - (s[1] - s[0]) / 2)
+  found = np.isfinite(values)
+  # A bin without a draw counts as one with half a draw.
+  values = np.where(found, values, values[found].max() + np.log(2))
+  return Found(np.interp(problem.exact.s, centres, values), None, problem.train.s.ravel(), 0.0)
+
+
+def generator_spline(config, problem: Problem, key) -> Found:
+  """BG-REM of s by one monotone spline: exact in one dimension."""
+  s = problem.train.s[:, 0]
+  standardise = flow.fit_standardise(s)
+  z = jax.vmap(lambda x: standardise.forward((), x)[0])(jnp.asarray(s))
+  chosen = flow.chain(standardise, boltzmann_generator.monotone_spline(
+    box=splines.fit_box(np.asarray(z))))
+  return run_flow(config.generator_spline, problem, key, chosen, 1)
+
+
+def generator_affine(config, problem: Problem, key) -> Found:
+  """BG-REM by affine couplings of s and an auxiliary channel."""
+  s = problem.train.s
+  standardise = flow.fixed_affine(np.array([s.mean(), 0.0]), np.array([s.std(), 1.0]))
+  chosen = flow.chain(standardise, boltzmann_generator.real_nvp(2))
+  return run_flow(config.generator_affine, problem, key, chosen, 2)
+
+
+def generator_plane_spline(config, problem: Problem, key) -> Found:
+  """BG-REM of the plane by spline couplings, projected onto the axis."""
+  return run_plane(config.generator_plane, problem, key,
+                   boltzmann_generator.fit_spline_flow(problem.train.r))
+
+
+def generator_plane_affine(config, problem: Problem, key) -> Found:
+  """BG-REM of the plane by affine couplings, projected onto the axis."""
+  chosen = flow.chain(flow.fit_standardise(problem.train.r), boltzmann_generator.real_nvp(2))
+  return run_plane(config.generator_plane, problem, key, chosen)
+
+
+def flow_iid(config, problem: Problem, key) -> Found:
+  """An augmented flow of s and an auxiliary channel, spline couplings (Köhler et al. 2023)."""
+  return run_flow(config.flow, problem, key, spline_pair(problem, key), 2)
+
+
+def force_matching(config, problem: Problem, key) -> Found:
+  """CGNet on the exact force labels of the draws."""
+  return match_forces(config, problem, key, (problem.train.s, problem.train.f),
+                      (problem.validation.s, problem.validation.f))
+
+
+def flow_force_matching(config, problem: Problem, key) -> Found:
+  """Flow-CGNet: a student of the augmented flow's forces."""
+  flow_key, draw_key, student_key = jax.random.split(key, 3)
+  chosen = spline_pair(problem, flow_key)
+  fitted = fit_flow(config.flow, problem, flow_key, chosen, 2)
+  start = time.monotonic()
+  prior = flow.normal_prior(2)
+  augmented = flow_cgnet.make_augmented(
+    flow.make_log_density(chosen, prior), flow.make_sample(chosen, prior), (1, 1))
+  draw = jax.jit(jax.vmap(flow_cgnet.make_force_draw(augmented), (None, 0)))
+  x, f = draw(fitted.params, jax.random.split(draw_key, config.student_draws))
+  examples, selection = flow_cgnet.make_examples(x, f, max_square=config.student_max_square)
+  part, seconds = len(examples.x) // 5, time.monotonic() - start + fitted.seconds
+  found = match_forces(config, problem, student_key, tuple(a[part:] for a in examples[:2]),
+                       tuple(a[:part] for a in examples[:2]))
+  return found._replace(seconds=found.seconds + seconds, notes={'kept': selection.kept})
+
+
+def entropy_quadrature(config, problem: Problem, key) -> Found:
+  """Classical relative entropy, model averages by quadrature: the oracle."""
+  points = jnp.linspace(problem.exact.s[0], problem.exact.s[-1], 1001)[:, None, None]
+  return minimise_entropy(config, problem, key, lambda model: walkers.make_quadrature(points), ())
+
+
+def entropy_langevin(config, problem: Problem, key) -> Found:
+  """Classical relative entropy, model averages from chains at kT."""
+  settings = config.entropy
+
+  def make(model):
+    return walkers.make_simulated(
+      walkers.make_mala(model, settings.step), model, kT=1.0, num_frames=settings.num_frames,
+      stride=settings.stride)
+
+  return minimise_entropy(config, problem, key, make, problem.train.s[:settings.walkers])
+
+
+def entropy_tempering(config, problem: Problem, key) -> Found:
+  """Classical relative entropy, model averages from parallel tempering."""
+  settings, rungs = config.entropy, len(config.entropy.ladder)
+
+  def make(model):
+    return walkers.make_tempered(
+      walkers.make_mala(model, settings.step), model, kT=tuple(settings.ladder),
+      num_frames=settings.num_frames, stride=settings.stride)
+
+  start = problem.train.s[:settings.walkers // rungs * rungs].reshape(-1, rungs, 1, 1)
+  return minimise_entropy(config, problem, key, make, start)
+
+
+def diffusion_plain(config, problem: Problem, key) -> Found:
+  """Two for one, denoising alone."""
+  return denoise(config, problem, key, 'plain')
+
+
+def diffusion_consistent(config, problem: Problem, key) -> Found:
+  """Two for one, with low noise and noise-level classification."""
+  return denoise(config, problem, key, 'low_noise+classification')
+
+
+METHODS = {
+  'histogram': histogram,
+  'BG-REM spline': generator_spline, 'BG-REM affine': generator_affine,
+  'BG-REM plane, spline': generator_plane_spline,
+  'BG-REM plane, affine': generator_plane_affine,
+  'Flow i.i.d.': flow_iid, 'CGNet': force_matching, 'Flow-CGNet': flow_force_matching,
+  'RE quadrature': entropy_quadrature, 'RE Langevin': entropy_langevin,
+  'RE tempering': entropy_tempering,
+  'diffusion, plain': diffusion_plain, 'diffusion, consistent': diffusion_consistent,
+}
+
+
+def spline_pair(problem: Problem, key) -> flow.Flow:
+  """Spline couplings of s and an auxiliary channel, in a box that holds both."""
+  s = problem.train.s[:, 0]
+  return boltzmann_generator.fit_spline_flow(
+    np.concatenate([s, np.asarray(jax.random.normal(key, s.shape))], axis=1))
+
+
+def fit_flow(settings, problem: Problem, key, chosen: flow.Flow, size: int) -> fit.Fitted:
+  """Likelihood of s, with size - 1 auxiliary channels."""
+  init_key, fit_key = jax.random.split(key)
+  loss = boltzmann_generator.make_likelihood_loss(
+    flow.make_log_density(chosen, flow.normal_prior(size)), num_auxiliary=size - 1)
+  return fit.fit(loss, chosen.init(init_key), problem.train.s, problem.validation.s, settings,
+                 fit_key)
+
+
+def run_flow(settings, problem: Problem, key, chosen: flow.Flow, size: int) -> Found:
+  """A flow of s and its auxiliary channels: the marginal by quadrature, and draws."""
+  fitted, prior = fit_flow(settings, problem, key, chosen, size), flow.normal_prior(size)
+  density = flow.make_log_density(chosen, prior)
+  integrated = density if size == 1 else marginal.make_marginal(density, ETA)
+  values, force = toys.on_grid(problem, lambda x: -integrated(fitted.params, x.ravel()))
+  samples, seconds = draw_flow(chosen, prior, fitted.params, key, len(problem.test.s))
+  return Found(values, force, samples[:, 0], fitted.seconds + seconds)
+
+
+def run_plane(settings, problem: Problem, key, chosen: flow.Flow) -> Found:
+  """A flow of the plane, its density integrated across the axis."""
+  init_key, fit_key = jax.random.split(key)
+  prior, axis = flow.normal_prior(2), np.array(problem.axis)
+  density = flow.make_log_density(chosen, prior)
+  fitted = fit.fit(boltzmann_generator.make_likelihood_loss(density), chosen.init(init_key),
+                   problem.train.r, problem.validation.r, settings, fit_key)
+  normal = problem.train.r @ np.array([-axis[1], axis[0]]) / np.linalg.norm(axis)
+  across = marginal.make_grid((normal.min() - 1.0,), (normal.max() + 1.0,), (401,))
+  projected = marginal.make_projected(density, axis, across)
+  values, force = toys.on_grid(problem, lambda x: -projected(fitted.params, x.ravel()))
+  samples, seconds = draw_flow(chosen, prior, fitted.params, key, len(problem.test.s))
+  return Found(values, force, samples @ axis, fitted.seconds + seconds)
+
+
+def draw_flow(chosen: flow.Flow, prior: flow.Prior, params, key, count: int):
+  """(draws [count, d], seconds)."""
+  start = time.monotonic()
+  draw = jax.jit(jax.vmap(flow.make_sample(chosen, prior), (None, 0)))
+  x, _ = draw(params, jax.random.split(jax.random.fold_in(key, 1), count))
+  return np.asarray(x), time.monotonic() - start
+
+
+def match_forces(config, problem: Problem, key, examples, validation) -> Found:
+  """A CGNet energy of s, its matrices held inside a ball."""
+  init_key, fit_key = jax.random.split(key)
+  settings = config.matching
+  network = cgnet.CGNetwork(tuple(settings.widths), activation=jax.nn.silu, skips=True)
+  # z-scores would put a rare basin five widths away, where it is learned last.
+  scaling = cgnet.Scaling(np.zeros(1), np.ones(1))
+  model = cgnet.make_cgnet_energy(network, cgnet.coordinates, scaling)
+  projection = lipschitz.make_exact_projection(settings.lipschitz)
+  fitted = fit.fit(
+    cgnet.make_force_matching_loss(energy.make_score(model)), network.init(init_key, jnp.zeros(1)),
+    examples, validation, settings, fit_key,
+    constrain=lambda optimizer: train.with_projection(optimizer, *projection))
+  values, force = toys.on_grid(problem, lambda x: model(fitted.params, x, 0.0))
+  return Found(values, force, None, fitted.seconds)
+
+
+def minimise_entropy(config, problem: Problem, key, make_sampler, start) -> Found:
+  """Cubic splines of s between walls, by Newton steps on the relative entropy."""
+  settings, began = config.entropy, time.monotonic()
+  ends = settings.interval
+  splined = basis.make_cubic_splines(*ends, settings.coefficients)
+  model = basis.make_linear_energy(splined, basis.make_walls(*ends))
+  ensemble, optimizer = make_sampler(model), relative_entropy.make_newton(model)
+  update = relative_entropy.make_update(
+    model, relative_entropy.linear_mean, ensemble, optimizer, ratio=settings.ratio,
+    observe=lambda x: (x[0, 0] < problem.barrier).astype(jnp.float32))
+  state = relative_entropy.init_state(
+    ensemble, optimizer, jnp.zeros(settings.coefficients), jax.tree.map(jnp.asarray, start))
+  run = relative_entropy.make_run(update, settings.updates)
+  state, log = run(state, key, basis.mean_basis(splined, jnp.asarray(problem.train.s)))
+  values, force = toys.on_grid(problem, lambda x: model(state.params, x, 0.0))
+  population = np.asarray(log.population)
+  return Found(values, force, None, time.monotonic() - began,
+               relative_entropy.total_evaluations(log),
+               {'resamplings': int(np.sum(log.resampled)), 'last N_eff': float(log.effective[-1]),
+                'lowest population below': float(population.min()),
+                'highest population below': float(population.max())})
+
+
+def denoise(config, problem: Problem, key, objective: str) -> Found:
+  """A diffusion model of whitened s, its energy read at almost no noise."""
+  init_key, fit_key, draw_key = jax.random.split(key, 3)
+  settings, noise = config.diffusion, toy_objectives.NOISE
+  mean, scale = problem.train.s.mean(), problem.train.s.std()
+  network = MLPEnergy(noise, tuple(settings.widths), tuple(settings.noise_widths))
+  reduced = energy.make_energy(network.apply, noise, np.zeros(1, int), project=geometry.keep)
+  params = {'energy': network.init(init_key, jnp.zeros((1, 1)), jnp.float32(0.5), np.zeros(1, int)),
+            'offset': classification.make_offset(noise)[0]()}
+  fitted = fit.fit(
+    toy_objectives.make_loss(settings, objective, reduced), params,
+    *((part.s - mean) / scale for part in (problem.train, problem.validation)), settings.train,
+    fit_key)
+  found = fitted.params['energy']
+  values, force = toys.on_grid(
+    problem, lambda x: reduced(found, (x - mean) / scale, jnp.float32(toy_objectives.T_MIN)))
+  start = time.monotonic()
+  draw = jax.jit(sampler.make_dpm_sampler(
+    energy.make_score(reduced), noise, project=geometry.keep), static_argnums=2)
+  samples = np.asarray(draw(found, draw_key, problem.test.s.shape)).ravel() * scale + mean
+  return Found(values, force, samples, fitted.seconds + time.monotonic() - start)

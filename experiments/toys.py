@@ -1,0 +1,129 @@
+"""Double well and Müller along one coordinate: data, exact answer, and the scores of a method.
+
+Energies in kT. s is the coarse coordinate: x of the double well, 0.7 x - 0.7 y of Müller (not
+normalised); f = -∇U·v / |v|² its force label.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from experiments.models import pick
+from twoforone.datasets import potentials, toy_draws
+from twoforone.evaluation import profiles
+
+
+class Frames(NamedTuple):
+  """Independent draws: positions r [F, 2], coarse s [F, 1, 1] and force labels f [F, 1, 1]."""
+
+  r: Float[np.ndarray, 'frames 2']
+  s: Float[np.ndarray, 'frames 1 1']
+  f: Float[np.ndarray, 'frames 1 1']
+
+
+class Problem(NamedTuple):
+  """What a method is given and judged by.
+
+  Attributes:
+    exact: free energy and mean force on the grid of the scores.
+    axis: v of s = x·v.
+    barrier: s that parts the main basin (below) from the minor one.
+    train, validation: what a method may use.
+    test: draws no method sees.
+  """
+
+  exact: profiles.Profile
+  axis: tuple[float, float]
+  barrier: float
+  train: Frames
+  validation: Frames
+  test: Frames
+
+
+class Found(NamedTuple):
+  """What a method gives.
+
+  Attributes:
+    energy: -ln p on the grid, up to a constant [kT].
+    force: the coarse force on the grid [kT per length], None where there is none.
+    samples: draws of s, None where there are none.
+    seconds: of training and sampling.
+    evaluations: force evaluations of the model that training simulated.
+    notes: further numbers by name.
+  """
+
+  energy: Float[np.ndarray, ' grid']
+  force: Float[np.ndarray, ' grid'] | None
+  samples: Float[np.ndarray, ' samples'] | None
+  seconds: float
+  evaluations: int = 0
+  notes: dict[str, float] | None = None
+
+
+class Definition(NamedTuple):
+  """A toy along its axis; the grid holds all but 1e-5 of the weight."""
+
+  toy: potentials.Toy
+  axis: tuple[float, float]
+  barrier: float
+  grid: np.ndarray
+  across: np.ndarray
+  draw: Callable[[int, int], np.ndarray]
+
+
+def define(name: str) -> Definition:
+  """The toy of that name."""
+  return pick('system', name, {
+    'double_well': lambda: Definition(
+      potentials.DOUBLE_WELL, potentials.DOUBLE_WELL_AXIS, potentials.DOUBLE_WELL_BARRIER,
+      np.linspace(-3, 3, 1201), np.linspace(-8, 8, 65), toy_draws.draw_double_well),
+    'mueller': lambda: Definition(
+      potentials.MUELLER, potentials.MUELLER_AXIS, potentials.MUELLER_BARRIERS[0],
+      np.linspace(-2, 1, 1201), np.linspace(-1.6, 2.6, 701), draw_mueller)})()
+
+
+def draw_mueller(count: int, seed: int) -> Float[np.ndarray, 'frames 1 2']:
+  """Independent draws of the Müller potential from a fine grid."""
+  return potentials.draw(potentials.grid_density(potentials.MUELLER), count, seed)
+
+
+def make_problem(name: str, frames: int, seed: int) -> Problem:
+  """`frames` draws, a fifth of them for validation, and as many again as test data."""
+  found = define(name)
+  with jax.enable_x64():
+    exact = profiles.line_profile(
+      found.toy.potential, found.toy.kT, found.axis, found.grid, found.across)
+
+  def frames_of(r):
+    s, f = toy_draws.coarse_grain(found.toy, r, found.axis)
+    return Frames(r[:, 0], np.asarray(s), np.asarray(f))
+
+  r = found.draw(frames, 2 * seed + 1)
+  return Problem(exact, found.axis, found.barrier, frames_of(r[frames // 5:]),
+                 frames_of(r[:frames // 5]), frames_of(found.draw(frames, 2 * seed + 2)))
+
+
+def score(problem: Problem, found: Found) -> dict[str, float]:
+  """The columns of a row; NaN for what a method does not have."""
+  exact = problem.exact
+  columns = profiles.compare(exact, found.energy, problem.barrier)
+  columns['nll'] = profiles.held_out_nll(exact.s, found.energy, problem.test.s.ravel())
+  columns['sampled above'] = columns['force error'] = float('nan')
+  if found.samples is not None:
+    columns['sampled above'] = float(np.mean(found.samples > problem.barrier))
+  if found.force is not None:
+    error, scale = profiles.force_rms(exact, found.force)
+    columns['force error'] = error / scale
+  columns |= {'seconds': found.seconds, 'evaluations': found.evaluations}
+  return columns | (found.notes or {})
+
+
+def on_grid(problem: Problem, energy: Callable) -> tuple[np.ndarray, np.ndarray]:
+  """energy(x[1,1]) -> [] and its force, at the points of the grid."""
+  points = jnp.asarray(problem.exact.s, jnp.float32)[:, None, None]
+  values, slopes = jax.jit(jax.vmap(jax.value_and_grad(energy)))(points)
+  return np.asarray(values, np.float64), -np.asarray(slopes, np.float64).ravel()
