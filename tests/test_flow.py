@@ -87,6 +87,14 @@ def test_groups_that_make_no_sense_are_named(moved, given, angles, context_size,
                        context_size=context_size)
 
 
+def test_an_index_beyond_the_coordinates_is_named():
+  # JAX would clamp it in silence.
+  layer = couplings.coupling(couplings.affine(), moved=(0,), given=(2,), widths=(4,))
+  params = layer.init(jax.random.key(0))
+  with pytest.raises(ValueError, match='found 2 coordinates, expected more than 2'):
+    layer.forward(params, jnp.zeros(2))
+
+
 @pytest.mark.parametrize('make', [
   lambda: couplings.spline(1, low=-1.0, high=1.0), lambda: couplings.spline(8, low=1.0, high=1.0),
   lambda: couplings.free_spline(0, low=0.0, high=1.0), lambda: couplings.circular_spline(1),

@@ -161,7 +161,7 @@ def coupling(
   """
   moved, given, angles = (np.array(list(group), int) for group in (moved, given, angles))
   _check_groups(moved, given, angles, context_size)
-  plain = np.setdiff1d(given, angles)
+  plain, highest = np.setdiff1d(given, angles), max([*moved, *given])
   network = Conditioner(widths, len(moved) * transform.num_outputs, activation)
 
   def features(x, context):
@@ -173,6 +173,8 @@ def coupling(
     return {'network': network.init(key, empty), 'own': transform.init(len(moved))}
 
   def apply(move, params, x, context):
+    if len(x) <= highest:  # an index beyond the end would be clamped in silence
+      raise ValueError(f'coupling: found {len(x)} coordinates, expected more than {highest}')
     raw = network.apply(params['network'], features(x, context))
     raw = raw.reshape(len(moved), transform.num_outputs)
     z, log_det = move(params['own'], raw, x[moved])
