@@ -5,28 +5,38 @@ their .pdb, report.md, metrics.json, metrics.csv and the plots. Run the same com
 interruption: every stage goes on where it stopped.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import command_line, milestones, report, report_protein, stages
+from experiments import command_line, milestones, report, report_protein, stages, streaming
 from experiments.models import pick
 from twoforone.datasets import (
+  blocks,
   cg_map,
   chignolin,
   dataset,
   fast_folders,
   molecule,
+  shards,
   trajectory_file,
 )
 
 
 class Molecule(NamedTuple):
-  """All frames in order of time, and the native structure [n, 3] in nm or None."""
+  """A molecule and what is known of it.
+
+  Attributes:
+    data: all frames in order of time, or stretches of them where they are on disk.
+    native: the native structure [n, 3] in nm, or None.
+    on_disk: all frames, or None where `data` are.
+  """
 
   data: dataset.Dataset
   native: np.ndarray | None
+  on_disk: shards.Shards | None = None
 
 
 def run(config: ConfigDict, workdir: str) -> list[report.Row]:
@@ -36,10 +46,10 @@ def run(config: ConfigDict, workdir: str) -> list[report.Row]:
   config.simulate.temperature = config.simulate.temperature or system.temperature
   stages.check_config(config, system)
   folder = command_line.prepare_workdir(workdir, config, may_change=stages.EXTENDABLE)
-  split = split_data(config, found.data)
+  split, make_feed = divide(config, found)
   view = report_protein.make_view(config, found.data, found.native)
   samples, x, info, lost = stages.make_frames(
-    config, split, system, folder, milestones.pair_js)
+    config, split, system, folder, milestones.pair_js, make_feed)
   rows = report_protein.write_results(config, folder, split, view, samples, x, info, lost)
   print(f'report: {folder / "report.md"}')
   return rows
@@ -49,15 +59,21 @@ def load(config: ConfigDict) -> Molecule:
   """The frames and the native structure that `config.data` names."""
   return pick('data.kind', config.data.kind, {
     'trajectories': load_trajectories, 'metadynamics': load_metadynamics,
-    'fast_folder': load_fast_folder})(config.data)
+    'fast_folder': load_fast_folder,
+    'shards': lambda data: load_shards(data, 100 * config.evaluation.tica_lag)})(config.data)
 
 
 def load_trajectories(data) -> Molecule:
   """Files that mdtraj reads, each an independent run."""
-  loaded = molecule.load_molecule(
-    data.topology, list(data.trajectories), cg_map=choose_map(data, data.topology), name=data.name,
-    temperature=data.temperature, stride=data.stride, interval=data.interval or None)
-  return Molecule(loaded, load_native(data))
+  return Molecule(molecule.load_molecule(**trajectory_options(data)), load_native(data))
+
+
+def trajectory_options(data) -> dict:
+  """The arguments of `molecule.open_molecule`."""
+  return {
+    'topology': data.topology, 'trajectories': list(data.trajectories), 'name': data.name,
+    'cg_map': choose_map(data, data.topology), 'temperature': data.temperature,
+    'stride': data.stride, 'interval': data.interval or None}
 
 
 def choose_map(data, topology: str) -> cg_map.LinearMap:
@@ -89,6 +105,21 @@ def load_fast_folder(data) -> Molecule:
   loaded = fast_folders.load_fast_folder(
     data.path, data.name, num_runs=data.num_runs, stride=data.stride)
   return Molecule(loaded, load_native(data))
+
+
+def load_shards(data, length: int) -> Molecule:
+  """The folder of `experiments.make_shards`; stretches of so many frames are read."""
+  opened = shards.open_shards(data.path)
+  return Molecule(
+    blocks.read_stretches(opened, size=data.bound, length=length), load_native(data), opened)
+
+
+def divide(config, found: Molecule) -> tuple[dataset.Split, Callable | None]:
+  """The three parts, and for frames on disk the `make_feed` of `stages.get_model`."""
+  if found.on_disk is None:
+    return split_data(config, found.data), None
+  return streaming.divide(
+    config, found.on_disk, split_data(config, shards.number_frames(found.on_disk)))
 
 
 def split_data(config, data: dataset.Dataset) -> dataset.Split:

@@ -56,10 +56,10 @@ def check_config(config, system) -> None:
 
 def make_frames(
   config, split: dataset.Split, system, folder: pathlib.Path,
-  js: Callable[..., float] = milestones.torsion_js
+  js: Callable[..., float] = milestones.torsion_js, make_feed: Callable | None = None
 ):
   """Every stage in turn: i.i.d. samples, simulated frames, their info, the replicas lost."""
-  model, params = get_model(config, split, system, folder / 'model', js)
+  model, params = get_model(config, split, system, folder / 'model', js, make_feed)
   samples = sample(config, model, params, system, folder / 'samples')
   start = choose_start(config, split, samples)
   return samples, *simulate(config, model, params, system, start, folder / 'simulation')
@@ -67,12 +67,14 @@ def make_frames(
 
 def get_model(
   config, split: dataset.Split, system, folder: pathlib.Path,
-  js: Callable[..., float] = milestones.torsion_js
+  js: Callable[..., float] = milestones.torsion_js, make_feed: Callable | None = None
 ):
   """The model and its energy's parameters, trained here or taken from `config.pretrained`.
 
   Args:
     js: of frames against validation frames, for the milestones of the training.
+    make_feed: `blocks.make_feed` but for how a block is prepared, where the training frames are
+      on disk and those of the split a few of them; None trains on those of the split.
   """
   if config.pretrained:
     source = pathlib.Path(config.pretrained)
@@ -85,10 +87,20 @@ def get_model(
   examples, validation = (objectives.make_examples(config, data, scale)
                           for data in (split.train, split.validation))
   label = objectives.make_label(config, model, examples, system)
+
+  def prepare(block):
+    return training.place(config.train, objectives.make_examples(config, block, scale))
+
+  feed = make_feed(prepare) if make_feed else hold(prepare(split.train))
   params = training.train_model(
-    config, model, objectives.make_phases(config, model, label), examples, validation, folder,
+    config, model, objectives.make_phases(config, model, label), feed, validation, folder,
     card, milestones.make_milestone(config, model, system, split.validation.x, js))
   return model, params
+
+
+def hold(examples) -> Callable:
+  """feed(step): the same examples for every step."""
+  return lambda step: examples
 
 
 def sample(config, model: models.Model, params, system, folder: pathlib.Path) -> np.ndarray:

@@ -1,13 +1,15 @@
-"""Trains a model on frames in memory, with checkpoints, metrics and exact restart.
+"""Trains a model, with checkpoints, metrics and exact restart.
 
 Leaves in `folder`: metrics.csv, tensorboard/, last/ and best/ (by validation loss) with their card.
-A validation is a milestone too: whatever `milestone(params, key)` measures is logged with it.
+A validation is a milestone too: whatever `milestone(params, key)` measures is logged with it. Of
+several processes each does its part of the batches, all of them validate, the first writes.
 """
 
 import csv
 import pathlib
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,12 +25,16 @@ EMAS = {'warmup': train.warmup_ema, 'sparse': train.sparse_ema}
 
 
 def train_model(
-  config, model: models.Model, phases: list[objectives.Phase], examples, validation,
-  folder: pathlib.Path, card: dict, milestone: Callable[..., dict[str, float]]
+  config, model: models.Model, phases: list[objectives.Phase], feed: Callable[[int], Any],
+  validation, folder: pathlib.Path, card: dict, milestone: Callable[..., dict[str, float]]
 ):
-  """Trains on examples (arrays [F, ...]); returns the averaged parameters of the best validation.
+  """Trains on what `feed` gives; returns the averaged parameters of the best validation.
 
   A folder with a checkpoint is taken up where it stopped.
+
+  Args:
+    feed: step -> the examples (arrays [F, ...], from `place`) to draw its batches from.
+    validation: examples.
 
   Raises:
     TrainingDivergedError: when the loss is not finite; the last good state is saved first.
@@ -42,33 +48,45 @@ def train_model(
   if checkpoint.latest_step(folder / 'last') is not None:
     state = checkpoint.restore(folder / 'last', state)
   log = Log(folder, settings, int(state.step))
-  mesh = sharding.make_mesh('batch', size=settings.batch_size)
-  state, examples = sharding.replicate(mesh, (state, jax.tree.map(jnp.asarray, examples)))
+  state, key_fit = place(settings, (state, key_fit))
   validation = jax.tree.map(jnp.asarray, validation)
 
   def progress(state, metrics):
     step, found = int(state.step), {'steps_per_second': log.rate()}
     if step % settings.validate_every == 0 or step == settings.num_steps:
-      found['validation_loss'] = float(
-        validate(state.ema_params, key_validation, validation))
+      state = sharding.gather(state)
+      found['validation_loss'] = sharding.agree(
+        float(validate(state.ema_params, key_validation, validation)))
       found |= milestone(state.ema_params['energy'], key_validation)
       checkpoint.save(folder / 'last', step, state, keep=keep)
       if found['validation_loss'] <= log.best():
-        checkpoint.write_card(folder / 'best', card)
-        checkpoint.save(folder / 'best', step, state.ema_params, keep=1)
+        save_best(folder / 'best', state, card)
     log.write(step, metrics, found)
     return log.out_of_patience()
 
   try:
     if not log.out_of_patience():
-      train.fit(chunk, state, key_fit, examples, num_steps=settings.num_steps,
-                progress=progress)
+      train.fit(lambda state, key, _: chunk(state, key, feed(int(state.step))), state, key_fit,
+                None, num_steps=settings.num_steps, progress=progress)
   except train.TrainingDivergedError as error:
-    checkpoint.save(folder / 'last', int(error.state.step), error.state, keep=keep)
+    checkpoint.save(folder / 'last', int(error.state.step), sharding.gather(error.state), keep=keep)
     raise
   finally:
     log.close()
   return load_params(model, folder / 'best')
+
+
+def save_best(folder: pathlib.Path, state: train.TrainState, card: dict) -> None:
+  """The averaged parameters of the best validation so far, and their card."""
+  if sharding.is_first():
+    checkpoint.write_card(folder, card)
+  checkpoint.save(folder, int(state.step), state.ema_params, keep=1)
+
+
+def place(settings, tree):
+  """The arrays of a tree on every device among which `config.train` divides the batches."""
+  mesh = sharding.make_mesh('batch', size=settings.batch_size)
+  return sharding.replicate(mesh, jax.tree.map(jnp.asarray, tree))
 
 
 def make_chunk(settings, phases: list[objectives.Phase], optimizer) -> Callable:
@@ -104,15 +122,18 @@ def load_params(model: models.Model, folder: pathlib.Path):
 
 
 class Log:
-  """metrics.csv, TensorBoard and the progress bar of one training."""
+  """metrics.csv, TensorBoard and the progress bar of one training; only the first process's."""
 
   def __init__(self, folder: pathlib.Path, settings, step: int):
     folder.mkdir(parents=True, exist_ok=True)
     self.path, self.settings = folder / 'metrics.csv', settings
     # Rows beyond the checkpoint belong to steps that will be made again.
     self.rows = [row for row in read_metrics(self.path) if row['step'] <= step]
-    self.board = SummaryWriter(str(folder / 'tensorboard'), purge_step=step)
-    self.bar = tqdm(total=settings.num_steps, initial=step, unit='step', desc='train')
+    self.writes = sharding.is_first()
+    self.board = SummaryWriter(str(folder / 'tensorboard'), purge_step=step,
+                               write_to_disk=self.writes)
+    self.bar = tqdm(total=settings.num_steps, initial=step, unit='step', desc='train',
+                    disable=not self.writes)
     self.start = time.monotonic()
 
   def best(self) -> float:
@@ -133,7 +154,8 @@ class Log:
     row = {'step': step, 'loss': float(metrics.loss.mean()),
            'gradient_norm': float(metrics.gradient_norm.mean()), **found}
     self.rows.append(row)
-    write_atomically(self.path, lambda file: file.write(_csv(self.rows).encode()))
+    if self.writes:
+      write_atomically(self.path, lambda file: file.write(_csv(self.rows).encode()))
     for name, value in row.items():
       if name != 'step':
         self.board.add_scalar(name, value, step)

@@ -15,7 +15,7 @@ from tests.systems import CHAIN, centred_harmonic_force, stretched_chain
 from tests.test_dynamics import run
 from twoforone.checkpoint import restore
 from twoforone.langevin import make_langevin
-from twoforone.sharding import make_mesh, replicate, shard
+from twoforone.sharding import agree, make_mesh, replicate, shard
 from twoforone.simulate import init_replicas
 
 PROGRAM = """
@@ -120,6 +120,18 @@ def test_placement_keeps_the_values():
     np.testing.assert_array_equal(placed['x'], tree['x'])
     np.testing.assert_array_equal(*map(jax.random.key_data, (placed['key'], tree['key'])))
   assert make_mesh(size=1).size == 1
+
+
+def test_no_process_is_left_without_its_devices(monkeypatch):
+  """One process may leave devices idle; several may not, for each has to hold a part."""
+  monkeypatch.setattr(jax, 'device_count', lambda: 4)
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  with pytest.raises(ValueError, match=r'batch: found 6, expected a multiple of 4, the devices of'):
+    make_mesh('batch', size=6)
+
+
+def test_one_process_agrees_with_itself():
+  assert agree(0.5) == 0.5 and np.isnan(agree(float('nan')))
 
 
 @pytest.mark.slow

@@ -79,6 +79,25 @@ def test_blocks_draw_every_frame_alike(opened):
   assert np.abs(count[allowed] - 250).max() < 5 * np.sqrt(250)
 
 
+@pytest.mark.parametrize('size, length, lengths', [
+  (50, 3, [25, 10, 15]),  # everything
+  (20, 5, [5] * 4),  # two of the first run, one of each other
+  (20, 100, [25]),  # no longer than a run
+  (6, 3, [3] * 2)])  # fewer than there are runs
+def test_stretches_are_frames_in_a_row_of_one_run(opened, size, length, lengths):
+  found, data = blocks.read_stretches(opened, size=size, length=length), make_data()
+  numbers = {frame.tobytes(): k for k, frame in enumerate(data.x)}
+  assert np.bincount(found.run).tolist() == lengths and found.interval == 2.0
+  for run in np.unique(found.run):
+    frames = np.array([numbers[frame.tobytes()] for frame in found.x[found.run == run]])
+    assert (np.diff(frames) == 1).all() and len(set(data.run[frames])) == 1
+
+
+def test_stretches_need_a_size(opened):
+  with pytest.raises(ValueError, match='size: found 0, length: found 3, expected positive'):
+    blocks.read_stretches(opened, size=0, length=3)
+
+
 def test_feed_depends_on_seed_and_step_alone(opened):
   calls = []
 

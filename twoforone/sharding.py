@@ -21,8 +21,14 @@ def make_mesh(axis: str = 'replica', size: int | None = None) -> Mesh:
   Args:
     axis: name of the axis.
     size: number of replicas (or of examples) that has to divide evenly.
+
+  Raises:
+    ValueError: when this would leave devices of other processes out.
   """
   count = jax.device_count() if size is None else math.gcd(size, jax.device_count())
+  if jax.process_count() > 1 and count < jax.device_count():
+    raise ValueError(f'{axis}: found {size}, expected a multiple of {jax.device_count()}, the '
+                     f'devices of {jax.process_count()} processes')
   return jax.make_mesh(
     (count,), (axis,), axis_types=(AxisType.Auto,), devices=jax.devices()[:count])
 
@@ -75,6 +81,11 @@ def gather(tree):
     return np.asarray(multihost_utils.process_allgather(a, tiled=True))
 
   return jax.tree.map(fetch, tree)
+
+
+def agree(value: float) -> float:
+  """The first process's value on every one, for decisions that all have to take alike."""
+  return float(multihost_utils.broadcast_one_to_all(np.float32(value)))
 
 
 def is_first() -> bool:

@@ -17,9 +17,9 @@ from experiments.configs.consistency import PLAIN
 from experiments.configs.published_sizes import PUBLISHED_SIZES
 
 DATA = {
-  'kind': 'trajectories',      # 'metadynamics' (frames with weights) or 'fast_folder'
+  'kind': 'trajectories',      # 'metadynamics' (frames with weights), 'fast_folder' or 'shards'
   'name': 'protein',           # of a fast folder: one of datasets.fast_folders.PROTEINS
-  'path': '',                  # file of metadynamics, root folder of the fast folders
+  'path': '',                  # file of metadynamics, root folder of the fast folders, shards
   'topology': '',              # a file with atoms and bonds, .pdb for example
   'trajectories': (),          # one independent run each
   'selection': 'name CA',      # mdtraj's language
@@ -35,6 +35,9 @@ DATA = {
   'fold': (0,),                # held-out runs
   'validation_fraction': 0.1,  # the end of each other run
   'resample': 0,               # frames drawn by weight where there are weights
+  'block': 200_000,            # shards: training frames in memory at a time
+  'block_steps': 2000,         # shards: after which another block is drawn
+  'bound': 100_000,            # shards: most frames of each part for statistics and evaluation
 }
 EVALUATION = {
   'folded': 0.2, 'unfolded': 0.4,  # nm of RMSD: below one, above the other

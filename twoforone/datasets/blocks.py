@@ -1,8 +1,10 @@
 """Blocks of frames for training on shards: one in memory at a time, swapped every so many steps.
 
-Each block is drawn from all files, so it looks like the whole data and not like a piece of time.
+Each block is drawn from all files, so it looks like the whole data and not like a piece of time;
+stretches of time are for what needs pairs of frames a lag apart.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +21,30 @@ def draw_block(
   """`size` of the given frames, drawn with replacement; a function of seed and index alone."""
   draw = np.random.default_rng([seed, index]).integers(len(frames), size=size)
   return take(shards, np.sort(frames[draw]))  # sorted, so that each file is read once, forwards
+
+
+def read_stretches(shards: Shards, *, size: int, length: int) -> Dataset:
+  """About `size` frames as stretches of `length` in a row, evenly from all runs; all if so few.
+
+  Each stretch is a run of its own, so that pairs a lag apart never cross a seam.
+
+  Raises:
+    ValueError: when size or length is not positive.
+  """
+  if size < 1 or length < 1:
+    raise ValueError(f'size: found {size}, length: found {length}, expected positive numbers')
+  total = int(shards.start[-1])
+  if total <= size:
+    return take(shards, np.arange(total))._replace(interval=shards.interval)
+  edges = np.flatnonzero(np.diff(shards.run, prepend=-1, append=-1))
+  stretches = []
+  for start, stop in itertools.pairwise(edges):
+    share = min(stop - start, max(length, size * (stop - start) // total))
+    first = np.linspace(start, stop - min(length, share), max(1, share // length)).astype(int)
+    stretches += [np.arange(k, min(k + length, stop)) for k in first]
+  stretches = stretches[::-(-sum(map(len, stretches)) // size)]  # where runs are short and many
+  number = np.repeat(np.arange(len(stretches)), [len(frames) for frames in stretches])
+  return take(shards, np.concatenate(stretches))._replace(run=number, interval=shards.interval)
 
 
 def make_feed(

@@ -145,8 +145,9 @@ def number_frames(shards: Shards) -> Dataset:
 
   `dataset.split_fold(number_frames(shards), 0).train.x` are the numbers of the training frames.
   """
-  number = np.arange(shards.start[-1])
-  return Dataset(number, None, shards.run, shards.interval, shards.system)
+  number, weight = np.arange(shards.start[-1]), shards.files.get('weight')
+  return Dataset(number, None, shards.run, shards.interval, shards.system,
+                 None if weight is None else np.concatenate(weight))
 
 
 def _regroup(parts: Iterable[Dataset], size: int) -> Iterator[Dataset]:
