@@ -10,7 +10,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -28,7 +28,9 @@ from twoforone.simulate import (
   init_replicas,
   make_simulation,
 )
-from twoforone.types import Params, PRNGKey
+from twoforone.types import Params, PotentialFn, PRNGKey
+
+Arrays = Mapping[str, np.ndarray]
 
 
 class Progress(NamedTuple):
@@ -44,7 +46,8 @@ class Progress(NamedTuple):
 def simulate_to_disk(
   integrator: Integrator, params: Params, key: PRNGKey, x: Float[Array, 'R n 3'],
   kT: Float[Array, ' R'], folder: str | os.PathLike, *, num_parts: int, frames_per_part: int,
-  stride: int, dt: float, settings: dict, check: CheckFn = check_finite, **callbacks
+  stride: int, dt: float, settings: dict, check: CheckFn = check_finite,
+  potential: PotentialFn | None = None, **callbacks
 ) -> list[BlowUp]:
   """Simulates until the folder holds `num_parts` parts; returns the lost replicas.
 
@@ -55,6 +58,7 @@ def simulate_to_disk(
     dt: time step [ps], for the times in reports.
     settings: whatever else defines the run; kept in run.json.
     check: finds a configuration that has blown up.
+    potential: of the force, stored beside the frames.
     callbacks: progress and on_part of `run_to_disk`.
 
   Raises:
@@ -62,8 +66,9 @@ def simulate_to_disk(
   """
   settings = {**settings, 'frames_per_part': frames_per_part, 'stride': stride, 'dt': dt,
               'kT': np.asarray(kT).tolist(), 'shape': list(x.shape),
-              'key': fingerprint(jax.random.key_data(key))}
-  run = make_simulation(integrator, num_frames=frames_per_part, stride=stride, check=check)
+              'potential': potential is not None, 'key': fingerprint(jax.random.key_data(key))}
+  run = make_simulation(integrator, num_frames=frames_per_part, stride=stride, check=check,
+                        potential=potential)
   return run_to_disk(
     lambda params, state: run(params, state, kT), params,
     init_replicas(integrator, params, key, x, kT), folder, num_parts=num_parts,
@@ -75,7 +80,7 @@ def run_to_disk(
   run: Callable[[Params, Any], tuple], params: Params, state: Any, folder: str | os.PathLike, *,
   num_parts: int, steps_per_part: int, replicas: int, settings: dict,
   find_lost: Callable[[Any], list], progress: Callable[[Progress], None] | None = None,
-  on_part: Callable[[int, Callable[[], np.ndarray]], object] = lambda part, read: None
+  on_part: Callable[[int, Callable[[], Arrays]], object] = lambda part, read: None
 ) -> tuple[Any, list]:
   """Runs until the folder holds `num_parts` parts; returns the last state and what is lost.
 
@@ -90,8 +95,9 @@ def run_to_disk(
     settings: all that defines the run beside params; kept in run.json.
     find_lost: state -> records of the lost copies.
     progress: called after each part; `print_progress` by default.
-    on_part: called with each part's index and a function that gives its frames; for the parts that
-      the folder holds already too, since a kill can come between the two.
+    on_part: called with each part's index and a function that gives its arrays, the frames x and
+      those of info; for the parts that the folder holds already too, since a kill can come
+      between the two.
 
   Raises:
     ValueError: when the folder holds a run with other parameters or settings.
@@ -104,7 +110,7 @@ def run_to_disk(
     state = checkpoint.restore(folder / 'state', state, step=done)
   found, lost, copies = state, find_lost(state), None
   for part in range(done if sharding.is_first() else 0):
-    on_part(part, functools.partial(_read_frames, folder, part))
+    on_part(part, functools.partial(trajectory.read_part, folder, part))
   params = sharding.replicate(mesh, params)
   for part in range(done, num_parts):
     if len(lost) == copies:
@@ -115,8 +121,9 @@ def run_to_disk(
     found, frames, info = sharding.gather((state, *made))
     checkpoint.save(folder / 'state', part + 1, found, keep=2)
     if sharding.is_first():
-      trajectory.write_part(folder, part, {'x': frames, **info._asdict()})
-      on_part(part, lambda frames=frames: frames)
+      arrays = {'x': frames, **info._asdict()}
+      trajectory.write_part(folder, part, arrays)
+      on_part(part, lambda arrays=arrays: arrays)
     sharding.wait('part')
     lost, copies = find_lost(found), int(np.prod(frames.shape[1:-2]))
     seconds = time.monotonic() - start
@@ -135,19 +142,19 @@ def read_run(
     take: what is kept of each part's arrays.
 
   Raises:
-    ValueError: when the folder holds no part, or one that cannot be read.
+    ValueError: when the folder holds no part, one that cannot be read or one without a field.
   """
   names = ('x', *Info._fields)
-  parts = [{name: take(part[name]) for name in names} for part in trajectory.read_parts(folder)]
+  parts = []
+  for part in trajectory.read_parts(folder):
+    if missing := [name for name in names if name not in part]:
+      raise ValueError(f'{folder}: {missing[0]}: found only {sorted(part)} in part {len(parts)}; '
+                       'it was written before this was stored, simulate again in another folder')
+    parts.append([take(part[name]) for name in names])
   if not parts:
     raise ValueError(f'{folder}: found no part of a trajectory, expected part_00000.npz')
-  x, kinetic, virial = (
-    np.concatenate([part[name] for part in parts]) for name in names)
-  return x, Info(kinetic, virial)
-
-
-def _read_frames(folder: pathlib.Path, part: int) -> np.ndarray:
-  return trajectory.read_part(folder, part)['x']
+  x, *info = (np.concatenate(values) for values in zip(*parts, strict=True))
+  return x, Info(*info)
 
 
 def claim(folder: pathlib.Path, settings: dict) -> None:
@@ -167,9 +174,12 @@ def claim(folder: pathlib.Path, settings: dict) -> None:
     raise ValueError(f'folder: cannot write to {folder}: {error}') from error
   found = json.loads(path.read_text())
   for name in sorted(found.keys() | settings.keys()):
-    if found.get(name) != settings.get(name):
+    if name not in found:
+      raise ValueError(f'{path}: {name}: the field is missing, expected {settings[name]}; the run '
+                       'was started before this was stored, use another folder')
+    if found[name] != settings.get(name):
       raise ValueError(
-        f'{path}: {name}: found {found.get(name)}, expected {settings.get(name)}; '
+        f'{path}: {name}: found {found[name]}, expected {settings.get(name)}; '
         'another run lives here, use another folder')
 
 

@@ -27,7 +27,7 @@ def temper_to_disk(
   Args:
     start: positions [R · M, n, 3] in nm, one for each copy.
     settings: whatever else defines the run.
-    on_part: as for `dynamics.run_to_disk`, given the frames of the lowest rungs [F, R, n, 3].
+    on_part: as for `dynamics.run_to_disk`, given the arrays of the lowest rungs, [F, R, ...].
   """
   dynamic, ladder = config.simulate, config.simulate.tempering
   kT = tempering.geometric_ladder(
@@ -39,7 +39,7 @@ def temper_to_disk(
   state = tempering.init_ladders(integrator, params, key, x, kT)
   settings = {**settings, 'kT': np.asarray(kT).tolist(), 'replicas': dynamic.replicas,
               'frames_per_part': dynamic.frames_per_part, 'stride': dynamic.stride,
-              'exchange_every': ladder.exchange_every, 'dt': dynamic.dt,
+              'exchange_every': ladder.exchange_every, 'dt': dynamic.dt, 'potential': True,
               'key': dynamics.fingerprint(jax.random.key_data(key))}
   state, lost = dynamics.run_to_disk(
     lambda params, state: run(params, state, kT), params, state, folder,
@@ -47,7 +47,7 @@ def temper_to_disk(
     steps_per_part=dynamic.frames_per_part * dynamic.stride * x.shape[0] * x.shape[1],
     find_lost=lambda state: tempering.lost_copies(
       state, stride=dynamic.stride, exchange_every=ladder.exchange_every, dt=dynamic.dt),
-    on_part=lambda part, read: on_part(part, lambda: read()[:, :, 0]))
+    on_part=lambda part, read: on_part(part, lambda: lowest(read())))
   write_summary(state, np.asarray(kT), dynamic.stride * dynamic.dt, folder)
   return lost
 
@@ -55,6 +55,11 @@ def temper_to_disk(
 def read_lowest(folder: pathlib.Path) -> tuple[np.ndarray, Info]:
   """Frames [F, R, n, 3] in nm of the lowest rungs, and their info."""
   return dynamics.read_run(folder, lambda values: values[:, :, 0])
+
+
+def lowest(arrays: dynamics.Arrays) -> dynamics.Arrays:
+  """The lowest rungs of the arrays of a part."""
+  return {name: values[:, :, 0] for name, values in arrays.items()}
 
 
 def write_summary(

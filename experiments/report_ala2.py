@@ -23,7 +23,7 @@ def write_results(
     split: the data.
     samples: i.i.d. structures [F, n, 3] in nm.
     x: simulated frames [F, R, n, 3] in nm; NaN where a replica is lost.
-    info: kinetic energy and virial of the same frames.
+    info: energies and virial of the same frames.
     lost: the replicas lost.
   """
   system, settings = split.test.system, config.simulate
@@ -33,7 +33,7 @@ def write_results(
   rows = evaluate.evaluate_ala2(
     sets, reference=split.test.x, training=runs, kT=kT, seed=config.seed)
   if 'simulation' in sets:
-    rows += report_parts.temperature_rows(
+    rows += report_parts.thermal_rows(
       info, report_parts.sound_replicas(x), len(system.beads), settings.temperature)
   rows += report_parts.count_rows(lost, len(samples), len(sets['i.i.d.']))
   pictures = figures.ala2_figures(

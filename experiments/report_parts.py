@@ -61,17 +61,22 @@ def tempering_notes(config, folder: pathlib.Path) -> list[str]:
           f'{ladder.exchange_every} steps; {summary}.']
 
 
-def temperature_rows(
+def thermal_rows(
   info: Info, sound: np.ndarray, num_beads: int, thermostat: float
 ) -> list[report.Row]:
-  """Kinetic and configurational temperature of the sound replicas, with their errors."""
+  """Temperatures and mean potential energy of the sound replicas, with their errors."""
   kinetic = temperature.kinetic_temperature(info.kinetic[:, sound], num_beads)
   virial = temperature.configurational_temperature(info.virial[:, sound], num_beads)
   found = {'configurational temperature': uncertainty.estimate(virial)}
   if not np.isnan(kinetic).all():  # overdamped dynamics have no momenta
     found = {'kinetic temperature': uncertainty.estimate(kinetic)} | found
-  return [report.Row('simulation', name, value.mean, unit='K', error=value.error,
+  rows = [report.Row('simulation', name, value.mean, unit='K', error=value.error,
                      reference=thermostat) for name, value in found.items()]
+  if not np.isnan(info.potential).all():  # a direct score has none
+    energy = uncertainty.estimate(info.potential[:, sound])
+    rows.append(report.Row('simulation', 'potential energy, up to a constant', energy.mean,
+                           'kJ/mol', error=energy.error))
+  return rows
 
 
 def training_figures(path: pathlib.Path) -> dict[str, tuple[str, plots.Figure]]:

@@ -33,15 +33,15 @@ def write_results(
   rows = evaluate_protein.evaluate_protein(
     found, view, reference=reference, training=training, seed=config.seed)
   if 'simulation' in sets:
-    rows += report_parts.temperature_rows(
-      info, report_parts.sound_replicas(x), len(system.beads), settings.temperature)
+    sound = report_parts.sound_replicas(x)
+    rows += report_parts.thermal_rows(info, sound, len(system.beads), settings.temperature)
   rows += report_parts.count_rows(lost, len(samples), len(sets['i.i.d.']))
   pictures = figures({'held out': reference, **found}, view)
   pictures |= report_parts.training_figures(folder / 'model' / 'metrics.csv')
   if 'simulation' in sets:
     if view.native is not None:
       rows += folding_rows(config, found['simulation'].rmsd, interval)
-      pictures['traces'] = trace_figure(found['simulation'].rmsd, interval)
+    pictures |= trace_figure(found['simulation'].rmsd, info.potential[:, sound], interval)
     trajectory.export(folder / 'trajectory.xtc', sets['simulation'][:, 0], system,
                       interval=interval)
   trajectory.export(folder / 'samples.xtc', samples[:1000], system, interval=1.0)
@@ -123,10 +123,18 @@ def profile_figure(rmsd: Mapping[str, np.ndarray]) -> plots.Figure:
   return plots.curves({'': named}, x_label='RMSD to native [Å]', y_label='free energy [kT]')
 
 
-def trace_figure(rmsd: np.ndarray, interval: float, count: int = 4) -> tuple[str, plots.Figure]:
-  """RMSD [F, R] over time of the first replicas."""
-  rmsd = rmsd[:, :count] / NM_PER_ANGSTROM
-  time = interval * np.arange(1, len(rmsd) + 1)
-  return 'RMSD to the native structure of the first replicas.', plots.curves(
-    {'': {f'replica {k}': plots.Curve(time, rmsd[:, k]) for k in range(rmsd.shape[1])}},
-    x_label='time [ps]', y_label='RMSD [Å]')
+def trace_figure(
+  rmsd: np.ndarray | None, potential: np.ndarray, interval: float, count: int = 4
+) -> dict[str, tuple[str, plots.Figure]]:
+  """RMSD and potential energy [F, R] of the first replicas over time, where there are such."""
+  panels = {} if rmsd is None else {'RMSD to native [Å]': rmsd / NM_PER_ANGSTROM}
+  if np.isfinite(potential).all():
+    panels['potential energy [kJ/mol]'] = potential
+  if not panels:
+    return {}
+  time = interval * np.arange(1, len(potential) + 1)
+  named = {label: {f'replica {k}': plots.Curve(time, trace)
+                   for k, trace in enumerate(values.T[:count])}
+           for label, values in panels.items()}
+  return {'traces': ('The first replicas over time.',
+                     plots.curves(named, x_label='time [ps]', y_label=''))}

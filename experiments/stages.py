@@ -14,6 +14,7 @@ from tqdm import tqdm
 from experiments import dynamics, ladders, milestones, models, objectives, training, uses
 from twoforone import checkpoint, trajectory
 from twoforone.datasets import dataset
+from twoforone.evaluation import temperature
 from twoforone.schedule import level_time
 from twoforone.simulate import Info, make_bond_check
 from twoforone.units import thermal_energy
@@ -141,8 +142,10 @@ def simulate(config, model: models.Model, params, system, start: np.ndarray, fol
     'settings': {'level': settings.level, 'friction': settings.friction,
                  'integrator': settings.integrator},
     'on_part': make_part_writer(config, system, folder)}
-  if settings.tempering.rungs > 1:
+  tempered, potential = settings.tempering.rungs > 1, None
+  if tempered or model.energy is not None:  # a direct score has none
     potential = uses.make_potential(config, model, system, settings.level)
+  if tempered:
     lost = ladders.temper_to_disk(
       config, integrator, potential, params, key, start, folder, **options)
     x, info = ladders.read_lowest(folder)
@@ -151,7 +154,7 @@ def simulate(config, model: models.Model, params, system, start: np.ndarray, fol
       integrator, params, key, jnp.asarray(start),
       jnp.full(settings.replicas, thermal_energy(settings.temperature)), folder,
       num_parts=settings.parts, frames_per_part=settings.frames_per_part, stride=settings.stride,
-      dt=settings.dt, **options)
+      dt=settings.dt, potential=potential, **options)
     x, info = dynamics.read_run(folder)
   keep = slice(settings.burn_in_frames, None)
   return x[keep], Info(*(value[keep] for value in info)), lost
@@ -162,9 +165,14 @@ def make_part_writer(config, system, folder: pathlib.Path) -> Callable:
   settings = config.simulate
 
   def on_part(part, read):
+    def read_all():
+      arrays = read()
+      return {**arrays, 'temperature': temperature.kinetic_temperature(
+        arrays['kinetic'], len(system.beads))}
+
     for suffix in settings.formats:
       trajectory.export_part(
-        folder, part, read, system, suffix=suffix, interval=settings.stride * settings.dt,
+        folder, part, read_all, system, suffix=suffix, interval=settings.stride * settings.dt,
         replicas=range(min(settings.written_replicas, settings.replicas)))
 
   return on_part

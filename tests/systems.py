@@ -49,6 +49,11 @@ def centred_harmonic_force(params, x):
   return -params * centre(x)
 
 
+def centred_harmonic_potential(params, x):
+  """U = params Σ |x - mean x|² / 2 [kJ/mol], of which the force above is -∇."""
+  return 0.5 * params * jnp.sum(centre(x) ** 2)
+
+
 def double_well_force(params, x):
   """F of U = params ((|d|² - 1)²) with d = x_1 - x_0 [nm]: two beads, two wells along each axis."""
   d = x[1] - x[0]

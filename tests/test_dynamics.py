@@ -14,7 +14,12 @@ import numpy as np
 import pytest
 
 from experiments import dynamics
-from tests.systems import CHAIN, centred_harmonic_force, stretched_chain
+from tests.systems import (
+  CHAIN,
+  centred_harmonic_force,
+  centred_harmonic_potential,
+  stretched_chain,
+)
 from twoforone import trajectory
 from twoforone.langevin import make_langevin
 
@@ -50,7 +55,7 @@ def test_interrupted_runs_equal_an_uninterrupted_one(tmp_path):
 def test_every_part_is_handed_on_also_those_from_before_a_restart(tmp_path):
   seen = {}
   def on_part(part, read):
-    seen.setdefault(part, []).append(read())
+    seen.setdefault(part, []).append(read()['x'])
   run(tmp_path, num_parts=1)
   run(tmp_path, num_parts=3, on_part=on_part)
   whole, _ = dynamics.read_run(tmp_path)
@@ -97,6 +102,26 @@ def test_another_run_in_the_folder_is_refused(tmp_path):
   blocked.write_text('')
   with pytest.raises(ValueError, match='cannot write'):
     run(blocked / 'inside')
+
+
+def test_a_run_from_before_potentials_were_stored_says_so(tmp_path):
+  potential = centred_harmonic_potential
+  run(tmp_path, num_parts=1, potential=potential)
+  x, info = dynamics.read_run(tmp_path)
+  np.testing.assert_allclose(
+    info.potential, 200.0 * ((x - x.mean(axis=2, keepdims=True))**2).sum(axis=(2, 3)), rtol=1e-5)
+  with pytest.raises(ValueError, match=r'run\.json: potential: found True, expected False'):
+    run(tmp_path)
+  settings = json.loads((tmp_path / 'run.json').read_text())
+  del settings['potential']
+  (tmp_path / 'run.json').write_text(json.dumps(settings))
+  with pytest.raises(ValueError, match=r'potential: the field is missing, expected True'):
+    run(tmp_path, num_parts=2, potential=potential)
+  arrays = trajectory.read_part(tmp_path, 0)
+  del arrays['potential']
+  trajectory.write_part(tmp_path, 0, arrays)
+  with pytest.raises(ValueError, match=r'potential: found only .* written before this was stored'):
+    dynamics.read_run(tmp_path)
 
 
 @pytest.mark.slow

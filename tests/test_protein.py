@@ -43,6 +43,7 @@ def test_trajectories_to_a_report(tmp_path):
   (first, topology), (second, _) = (write_run(tmp_path / f'{k}.xtc', 400, k) for k in range(2))
   config = protein_config.get_config('smoke')
   config.data.update({'topology': topology, 'trajectories': (first, second), 'native': topology})
+  config.simulate.update({'formats': ('.h5',), 'written_replicas': 1})
   rows = protein.run(config, str(tmp_path / 'run'))
   left = {path.name for path in (tmp_path / 'run').iterdir()}
   assert left >= {'report.md', 'metrics.csv', 'landscape.png', 'contacts.png', 'rmsd.png',
@@ -51,6 +52,13 @@ def test_trajectories_to_a_report(tmp_path):
   assert values['held-out runs', 'bond width, mean ratio to held out'].value == pytest.approx(1)
   assert values['i.i.d.', 'TIC JS'].floor > 0
   assert np.isfinite(values['i.i.d.', 'pair-distance JS to the training frames'].value)
+  assert np.isfinite(values['simulation', 'potential energy, up to a constant'].value)
+  part = tmp_path / 'run' / 'simulation' / 'replica_00000' / 'part_00001.h5'
+  with mdtraj.formats.HDF5TrajectoryFile(str(part)) as file:
+    found = file.read()
+  assert np.isfinite(found.potentialEnergy).all()
+  np.testing.assert_allclose(  # K = 3n kB T / 2
+    found.temperature, found.kineticEnergy / (1.5 * BEADS * 0.00831446), rtol=1e-5)
 
 
 def make_view(data, native):

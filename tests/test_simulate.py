@@ -5,7 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.systems import CHAIN, centred_harmonic_force, stretched_chain
+from tests.systems import (
+  CHAIN,
+  centred_harmonic_force,
+  centred_harmonic_potential,
+  stretched_chain,
+)
 from twoforone.langevin import make_langevin
 from twoforone.simulate import (
   blow_ups,
@@ -75,19 +80,39 @@ def test_chunks_chain_bit_for_bit_and_trace_once():
 
 
 def test_each_replica_has_the_temperature_of_its_thermostat():
-  """<kinetic> = 3n kT/2 and <virial> = -3(n - 1) kT, for each of four kT in a single run."""
+  """<kinetic> = 3n kT/2, <virial> = -3(n - 1) kT and <U> = 3(n - 1) kT/2, for each of four kT."""
   replicas = 400
   kT = jnp.repeat(jnp.array([0.7, 2.5, 5.0, 11.0]), replicas)
   integrator = make_integrator()
   x = 0.1 * jax.random.normal(jax.random.key(2), (4 * replicas, 5, 3))
   state = init_replicas(integrator, STIFFNESS, jax.random.key(4), x, kT)
-  run = make_simulation(integrator, num_frames=2, stride=200)
+  run = make_simulation(integrator, num_frames=2, stride=200, potential=centred_harmonic_potential)
   _, x, info = run(STIFFNESS, state, kT)
-  for measured, expected in ((info.kinetic[-1], 7.5), (info.virial[-1], -12.0)):
+  for measured, expected in (
+      (info.kinetic[-1], 7.5), (info.virial[-1], -12.0), (info.potential[-1], 6.0)):
     ratio = np.asarray(measured / kT, float).reshape(4, replicas)
     error = ratio.std(axis=1) / np.sqrt(replicas)
     np.testing.assert_array_less(np.abs(ratio.mean(axis=1) - expected), 4 * error)
   np.testing.assert_allclose(x.mean(axis=2), 0.0, atol=1e-6)
+
+
+def test_the_potential_is_that_of_each_stored_frame():
+  calls = []
+
+  def potential(params, x):
+    calls.append(1)
+    return centred_harmonic_potential(params, x)
+
+  integrator, kT = make_integrator(), jnp.full(3, 2.5)
+  state = init_replicas(integrator, STIFFNESS, jax.random.key(0), stretched_chain(3), kT)
+  numbers = {'num_frames': 4, 'stride': 5}
+  _, x, info = simulate(integrator, STIFFNESS, state, kT, potential=potential, **numbers)
+  own = jax.vmap(jax.vmap(centred_harmonic_potential, (None, 0)), (None, 0))(STIFFNESS, x)
+  np.testing.assert_allclose(info.potential, own, rtol=1e-5)  # order of a float32 sum
+  assert len(calls) == 1  # outside the loop over steps, whose body would be traced again
+  _, same, without = simulate(integrator, STIFFNESS, state, kT, **numbers)
+  assert np.isnan(without.potential).all() and without.potential.shape == (4, 3)
+  np.testing.assert_array_equal(same, x)
 
 
 def failing_force(params, x):
@@ -100,14 +125,15 @@ def test_a_lost_replica_is_reported_and_touches_no_other():
   integrator, kT = make_integrator(failing_force), jnp.full(3, 0.01)
   good = stretched_chain(3)
   bad = good.at[1, 0, 0].add(-0.6)
-  run = make_simulation(integrator, num_frames=4, stride=2)
+  run = make_simulation(integrator, num_frames=4, stride=2, potential=lambda params, x: params)
   state = init_replicas(integrator, STIFFNESS, jax.random.key(0), bad, kT)
   frozen = np.asarray(state.dynamics.position[1])
   state, x, info = run(STIFFNESS, state, kT)
   reference, x_good, _ = run(
     STIFFNESS, init_replicas(integrator, STIFFNESS, jax.random.key(0), good, kT), kT)
   np.testing.assert_array_equal(x[:, [0, 2]], x_good[:, [0, 2]])
-  assert np.isnan(x[:, 1]).all() and np.isnan(info.kinetic[:, 1]).all()
+  assert np.isnan(x[:, 1]).all() and all(np.isnan(values[:, 1]).all() for values in info)
+  assert (info.potential[:, [0, 2]] == STIFFNESS).all()
   np.testing.assert_array_equal(state.dynamics.position[1], frozen)
   (lost,) = blow_ups(state, interval=0.008)
   assert lost == (1, 0, pytest.approx(0.008), 'not finite')

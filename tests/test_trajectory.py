@@ -90,7 +90,7 @@ def test_parts_of_replicas_run_on_in_time_and_are_written_once(tmp_path):
   options = {'suffix': '.xtc', 'replicas': (1, 2), 'interval': 0.5}
   for part in range(2):
     written = trajectory.export_part(
-      tmp_path, part, lambda part=part: x[3 * part:3 * part + 3], SYSTEM, **options)
+      tmp_path, part, lambda part=part: {'x': x[3 * part:3 * part + 3]}, SYSTEM, **options)
     assert len(written) == 2
   def refuse():
     raise AssertionError('read without need')
@@ -102,9 +102,25 @@ def test_parts_of_replicas_run_on_in_time_and_are_written_once(tmp_path):
     np.testing.assert_allclose(back.xyz, x[:count, replica], atol=1e-3)
   assert not list(tmp_path.rglob('.*'))  # no half-written file
   with pytest.raises(ValueError, match='replicas: found 3, expected 0 to 2'):
-    trajectory.export_part(tmp_path, 0, lambda: x, SYSTEM, **options | {'replicas': (3,)})
+    trajectory.export_part(tmp_path, 0, lambda: {'x': x}, SYSTEM, **options | {'replicas': (3,)})
   with pytest.raises(ValueError, match=r"found suffix '\.gro', expected one of"):
-    trajectory.export_part(tmp_path, 0, lambda: x, SYSTEM, **options | {'suffix': '.gro'})
+    trajectory.export_part(tmp_path, 0, lambda: {'x': x}, SYSTEM, **options | {'suffix': '.gro'})
+
+
+def test_energies_and_temperature_go_with_the_frames_into_hdf5(tmp_path):
+  x, rng = np.stack([frames(), frames()], axis=1), np.random.default_rng(0)
+  part = {'x': x, 'kinetic': rng.random((7, 2)), 'potential': rng.random((7, 2)),
+          'temperature': np.full((7, 2), np.nan), 'virial': rng.random((7, 2))}
+  options = {'replicas': (1,), 'interval': 0.5}
+  path, = trajectory.export_part(tmp_path, 0, lambda: part, SYSTEM, suffix='.h5', **options)
+  with mdtraj.formats.HDF5TrajectoryFile(str(path)) as file:
+    found = file.read()
+  np.testing.assert_allclose(found.kineticEnergy, part['kinetic'][:, 1], rtol=1e-6)  # float32
+  np.testing.assert_allclose(found.potentialEnergy, part['potential'][:, 1], rtol=1e-6)
+  np.testing.assert_allclose(found.coordinates, x[:, 1], atol=1e-6)
+  assert found.temperature is None  # dynamics without momenta have none
+  path, = trajectory.export_part(tmp_path, 0, lambda: part, SYSTEM, suffix='.xtc', **options)
+  assert mdtraj.load(str(path), top=str(path.with_suffix('.pdb'))).n_frames == 7
 
 
 def test_a_full_disk_names_the_part_and_leaves_those_before(tmp_path, monkeypatch):

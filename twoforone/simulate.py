@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from twoforone.geometry import centre, distances
 from twoforone.langevin import Integrator
-from twoforone.types import Beads, Params, PRNGKey, ProjectFn
+from twoforone.types import Beads, Params, PotentialFn, PRNGKey, ProjectFn
 
 CheckFn = Callable[[Beads], Int[Array, '']]
 """`check(x[n,3]) -> []`: 0 for a sound configuration, otherwise an index into `REASONS`."""
@@ -46,10 +46,12 @@ class Info(NamedTuple):
   Attributes:
     kinetic: Σ p²/2m of the integrator's `kinetic` [kJ/mol]; its mean is 3n kT/2.
     virial: Σ F·(x - centre) [kJ/mol]; its mean is -3(n - 1) kT.
+    potential: U(x) [kJ/mol], up to a constant; NaN where the force has none or it was not given.
   """
 
   kinetic: Float[Array, 'F R']
   virial: Float[Array, 'F R']
+  potential: Float[Array, 'F R']
 
 
 class BlowUp(NamedTuple):
@@ -117,7 +119,7 @@ def init_replicas(
 def simulate(
   integrator: Integrator, params: Params, state: SimulationState, kT: Float[Array, ' R'], *,
   num_frames: int, stride: int, check: CheckFn = check_finite,
-  project: ProjectFn = centre
+  project: ProjectFn = centre, potential: PotentialFn | None = None
 ) -> tuple[SimulationState, Float[Array, 'F R n dim'], Info]:
   """num_frames frames, `stride` steps apart, of every replica: (state, x [nm], info).
 
@@ -130,6 +132,7 @@ def simulate(
     stride: steps between frames.
     check: finds a configuration that has blown up.
     project: applied to each stored frame and carried on; the force must not see it.
+    potential: of the force, for the info; evaluated once for each stored frame.
 
   Raises:
     ValueError: when num_frames or stride is below one.
@@ -144,7 +147,8 @@ def simulate(
     after = dataclasses.replace(after, position=project(after.position))
     reason = check(after.position)
     lost = lost | (reason > 0)
-    return _freeze(lost, dynamics, after), reason, _observe(integrator, lost, after)
+    seen = after.position, _observe(integrator, potential, params, after)
+    return _freeze(lost, dynamics, after), reason, _blank(lost, seen)
 
   def frame(state, _):
     was_lost = state.lost_frame >= 0
@@ -162,7 +166,7 @@ def simulate(
 
 def make_simulation(
   integrator: Integrator, *, num_frames: int, stride: int, check: CheckFn = check_finite,
-  project: ProjectFn = centre
+  project: ProjectFn = centre, potential: PotentialFn | None = None
 ) -> Callable[[Params, SimulationState, Float[Array, ' R']], tuple]:
   """run(params, state, kT) = `simulate`, compiled once for all chunks and all checkpoints.
 
@@ -173,7 +177,7 @@ def make_simulation(
   def run(params, state, kT):
     return simulate(
       integrator, params, state, kT, num_frames=num_frames, stride=stride, check=check,
-      project=project)
+      project=project, potential=potential)
 
   return jax.jit(run, donate_argnames='state')
 
@@ -190,9 +194,15 @@ def _freeze(lost: Bool[Array, ''], before: Any, after: Any) -> Any:
   return jax.tree.map(lambda old, new: jnp.where(lost, old, new), before, after)
 
 
-def _observe(integrator: Integrator, lost: Bool[Array, ''], state: Any) -> tuple[Beads, Info]:
-  """Position, kinetic energy and virial of one replica, NaN once it is lost."""
+def _observe(
+  integrator: Integrator, potential: PotentialFn | None, params: Params, state: Any
+) -> Info:
+  """Kinetic energy, virial and potential of one replica."""
   x = state.position
-  virial = jnp.sum(state.force * x)
-  seen = x, Info(integrator.kinetic(state), virial)
+  energy = jnp.full((), jnp.nan, x.dtype) if potential is None else potential(params, x)
+  return Info(integrator.kinetic(state), jnp.sum(state.force * x), energy)
+
+
+def _blank(lost: Bool[Array, ''], seen: Any) -> Any:
+  """What was seen of a replica, NaN once it is lost."""
   return jax.tree.map(lambda a: jnp.where(lost, jnp.nan, a), seen)

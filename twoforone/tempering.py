@@ -47,12 +47,13 @@ class LadderInfo(NamedTuple):
   """What a person wants to see of each stored frame, [F, R, M] each.
 
   Attributes:
-    kinetic, virial: as in `simulate.Info` [kJ/mol].
+    kinetic, virial, potential: as in `simulate.Info` [kJ/mol].
     walker: rung on which the configuration now on this rung began.
   """
 
   kinetic: Float[Array, 'F R M']
   virial: Float[Array, 'F R M']
+  potential: Float[Array, 'F R M']
   walker: Int[Array, 'F R M']
 
 
@@ -179,8 +180,11 @@ def parallel_tempering(
     # Carried, not scanned out: memory is for the stored frames, not for every round.
     _, like = jax.eval_shape(one_round, state)
     blank = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like)
-    return jax.lax.fori_loop(
+    state, (x, info) = jax.lax.fori_loop(
       0, stride // exchange_every, lambda _, carry: one_round(carry[0]), (state, blank))
+    u = jax.vmap(potential, in_axes=(None, 0))(params, x)  # of the stored frame, not of each round
+    lost = state.copies.lost_frame >= 0
+    return state, (x, info._replace(potential=jnp.where(lost, jnp.nan, u)))
 
   def ladder(state):
     return jax.lax.scan(frame, state, length=num_frames)

@@ -9,7 +9,7 @@ import os
 import pathlib
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO
 
 import mdtraj
@@ -19,6 +19,8 @@ from jaxtyping import Float
 from twoforone.system import System
 
 SUFFIXES = ('.xtc', '.dcd', '.h5')
+# Numbers of each frame by the name that HDF5 files give them; the other formats hold none.
+SERIES = {'kinetic': 'kineticEnergy', 'potential': 'potentialEnergy', 'temperature': 'temperature'}
 _ELEMENTS = {'C': mdtraj.element.carbon, 'N': mdtraj.element.nitrogen,
              'O': mdtraj.element.oxygen, 'S': mdtraj.element.sulfur}
 
@@ -89,7 +91,7 @@ def read_parts(folder: str | os.PathLike) -> Iterator[dict[str, np.ndarray]]:
 
 def export(
   path: str | os.PathLike, x: Float[np.ndarray, 'frames beads 3'], system: System, *,
-  interval: float = 1.0, start: float = 0.0
+  interval: float = 1.0, start: float = 0.0, series: Mapping[str, np.ndarray] | None = None
 ) -> tuple[pathlib.Path, pathlib.Path]:
   """Writes frames as `path` (.xtc, .dcd or .h5) and a topology as `path` with .pdb; returns both.
 
@@ -100,6 +102,7 @@ def export(
     x: positions [nm].
     interval: time between frames [ps].
     start: time of the first frame [ps].
+    series: any of `SERIES` for each frame, [kJ/mol] and [K]; HDF5 alone keeps them, if finite.
 
   Raises:
     ValueError: for another suffix or bead count, or positions that are not finite.
@@ -117,13 +120,16 @@ def export(
     with tempfile.TemporaryDirectory() as folder:
       # mdtraj writes by name, and XTC and DCD under ASCII names alone.
       made = pathlib.Path(folder) / f'frames{target.suffix}'
-      frames.save(str(made))
+      if target.suffix == '.h5':
+        _save_hdf5(made, frames, series or {})
+      else:
+        frames.save(str(made))
       write_atomically(target, lambda file, made=made: file.write(made.read_bytes()))
   return path, topology_path
 
 
 def export_part(
-  folder: str | os.PathLike, index: int, read: Callable[[], Float[np.ndarray, 'F R n 3']],
+  folder: str | os.PathLike, index: int, read: Callable[[], Mapping[str, np.ndarray]],
   system: System, *, suffix: str, replicas: Sequence[int], interval: float
 ) -> list[pathlib.Path]:
   """Writes part `index` of some replicas as replica_<r>/part_<index><suffix>, if it is not there.
@@ -132,7 +138,8 @@ def export_part(
 
   Args:
     folder: of the parts.
-    read: gives the frames of the part [nm]; called when something is missing.
+    read: gives the frames x [F, R, n, 3] in nm of the part and any of `SERIES` [F, R]; called
+      when something is missing.
     suffix: '.xtc', '.dcd' or '.h5'.
     interval: time between frames [ps].
 
@@ -148,16 +155,28 @@ def export_part(
   missing = {r: path for r, path in paths.items() if not path.exists()}
   if not missing:
     return []
-  x, written = read(), []
+  part, written = read(), []
+  x = part['x']
   for replica, path in missing.items():
     if not 0 <= replica < x.shape[1]:
       raise ValueError(f'replicas: found {replica}, expected 0 to {x.shape[1] - 1}')
-    sound = x[np.isfinite(x[:, replica]).all(axis=(1, 2)), replica]
-    if len(sound):
+    sound = np.isfinite(x[:, replica]).all(axis=(1, 2))
+    if sound.any():
       path.parent.mkdir(parents=True, exist_ok=True)
-      start = interval * (index * len(x) + 1)
-      written.append(export(path, sound, system, interval=interval, start=start)[0])
+      series = {name: part[name][sound, replica] for name in SERIES if name in part}
+      written.append(export(path, x[sound, replica], system, interval=interval, series=series,
+                            start=interval * (index * len(x) + 1))[0])
   return written
+
+
+def _save_hdf5(
+  path: pathlib.Path, frames: mdtraj.Trajectory, series: Mapping[str, np.ndarray]
+) -> None:
+  """As mdtraj's own `save`, which takes no energies."""
+  finite = {SERIES[name]: values for name, values in series.items() if np.isfinite(values).all()}
+  with mdtraj.formats.HDF5TrajectoryFile(str(path), 'w') as file:
+    file.write(coordinates=frames.xyz, time=frames.time, **finite)
+    file.topology = frames.topology
 
 
 def _check_suffix(path: str | os.PathLike, suffix: str) -> None:
