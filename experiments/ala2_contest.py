@@ -31,9 +31,11 @@ def make_world(config, seed: int) -> World:
   base = config.ala2.copy_and_resolve_references()
   base.seed = seed
   split = ala2.load_split(base)
-  all_atom = bead_file.read(embedded.DIRECTORY / 'ala2_implicit_atoms.npz').positions
-  atoms = np.delete(all_atom, base.data.fold, axis=0).reshape(-1, *all_atom.shape[2:])
-  return World(split, atoms, thermal_energy(split.train.system.temperature))
+  runs = bead_file.read(embedded.DIRECTORY / 'ala2_implicit_atoms.npz').positions
+  runs = np.delete(runs, base.data.fold, axis=0)
+  card, _ = embedded.find_embedded('ala2_implicit')
+  return World(split, runs.reshape(-1, *runs.shape[2:]), len(runs), tuple(card['beads']),
+               thermal_energy(split.train.system.temperature))
 
 
 def run_method(config, world: World, name: str, seed: int, folder: pathlib.Path):

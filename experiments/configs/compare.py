@@ -54,8 +54,15 @@ SMOKE = DOUBLE_WELL | {
     'generator_spline', 'generator_affine', 'generator_plane', 'flow')}}
 
 ALA2 = {
-  'system': 'ala2', 'seeds': (0, 1, 2), 'methods': ('CGNet', 'RE', 'diffusion, plain',
-                                                    'diffusion, consistent'),
+  'system': 'ala2', 'seeds': (0, 1, 2),
+  'methods': ('BG-REM 4 atoms', 'BG-REM 6 atoms', 'Flow i.i.d.', 'CGNet', 'Flow-CGNet', 'RE',
+              'diffusion, plain', 'diffusion, consistent'),
+  'generator': TRAIN | {'num_steps': 10_000, 'batch_size': 256, 'widths': (128, 128),
+                        'learning_rate': 1e-3, 'final_learning_rate': 1e-5},
+  'flow': TRAIN | {'num_steps': 10_000, 'batch_size': 512, 'widths': (128, 128),
+                   'learning_rate': 1e-3, 'final_learning_rate': 1e-5},
+  'student': {'num_samples': 100_000, 'batch_size': 10_000,
+              'max_square': 1.5e5},  # (kT/nm)², beyond it a draw is left out
   'matching': TRAIN | {
     'num_steps': 10_000, 'batch_size': 512, 'final_learning_rate': 1e-5,
     'widths': (160,) * 5, 'lipschitz': 4.0},
@@ -65,6 +72,8 @@ ALA2 = {
   'objectives': {'plain': {'loss': PLAIN, 'simulate': {'level': RAISED_LEVEL}}, 'consistent': {}},
 }
 ALA2_SMOKE = ALA2 | {
+  'student': ALA2['student'] | {'num_samples': 1000, 'batch_size': 500},
+  **{name: ALA2[name] | {'widths': (16, 16)} | SHORT for name in ('generator', 'flow')},
   'seeds': (0,), 'matching': ALA2['matching'] | {'widths': (16, 16)} | SHORT,
   'entropy': ALA2['entropy'] | {'updates': 2, 'walkers': 10, 'num_frames': 2, 'stride': 5}}
 VARIANTS = {'double_well': (DOUBLE_WELL, None), 'mueller': (MUELLER, None),
