@@ -18,8 +18,10 @@ from twoforone.datasets import (
   cg_map,
   chignolin,
   dataset,
+  embedded,
   fast_folders,
   molecule,
+  peptide,
   shards,
   trajectory_file,
 )
@@ -59,7 +61,7 @@ def load(config: ConfigDict) -> Molecule:
   """The frames and the native structure that `config.data` names."""
   return pick('data.kind', config.data.kind, {
     'trajectories': load_trajectories, 'metadynamics': load_metadynamics,
-    'fast_folder': load_fast_folder,
+    'fast_folder': load_fast_folder, 'embedded': load_embedded,
     'shards': lambda data: load_shards(data, 100 * config.evaluation.tica_lag)})(config.data)
 
 
@@ -105,6 +107,13 @@ def load_fast_folder(data) -> Molecule:
   loaded = fast_folders.load_fast_folder(
     data.path, data.name, num_runs=data.num_runs, stride=data.stride)
   return Molecule(loaded, load_native(data))
+
+
+def load_embedded(data) -> Molecule:
+  """A peptide of the project's own data, its native structure beside it."""
+  loaded = peptide.load_peptide(data.name, data.selection)
+  native = embedded.DIRECTORY / f'{data.name}_native.pdb'
+  return Molecule(loaded, molecule.load_native(native, data.selection))
 
 
 def load_shards(data, length: int) -> Molecule:

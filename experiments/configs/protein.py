@@ -6,6 +6,7 @@
 Everything mdtraj reads; each file is one run. The default trains an invariant network on C-alpha
 beads with the `consistent` objective. `metadynamics` reads the public chignolin frames of
 --config.data.path=chignolin_metad_ca.npz, `metadynamics_plain` with the paper's objective;
+`deca_alanine` is the embedded peptide, about half an hour on 2 CPU cores;
 `chignolin`, `trp_cage`, `bba`, `villin` and `protein_g` are the published models on the D. E. Shaw
 trajectories below --config.data.path; `smoke` is the default made small.
 """
@@ -17,7 +18,8 @@ from experiments.configs.consistency import PLAIN
 from experiments.configs.published_sizes import PUBLISHED_SIZES
 
 DATA = {
-  'kind': 'trajectories',      # 'metadynamics' (frames with weights), 'fast_folder' or 'shards'
+  'kind': 'trajectories',      # 'metadynamics' (frames with weights), 'fast_folder', 'shards' or
+                               # 'embedded' (a peptide of the project's own data, by its name)
   'name': 'protein',           # of a fast folder: one of datasets.fast_folders.PROTEINS
   'path': '',                  # file of metadynamics, root folder of the fast folders, shards
   'topology': '',              # a file with atoms and bonds, .pdb for example
@@ -81,6 +83,9 @@ VARIANTS = {
   'default': {},
   'metadynamics': METADYNAMICS,
   'metadynamics_plain': METADYNAMICS | {'loss': PLAIN},
+  'deca_alanine': {
+    'data': {'kind': 'embedded', 'name': 'deca_alanine'},
+    'evaluation': {'unfolded': 0.3}},
   **{name: published(name) for name in PUBLISHED_SIZES if name != 'alanine_dipeptide'},
   'smoke': {
     'network': {'widths': (32, 32)},
