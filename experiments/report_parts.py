@@ -39,8 +39,10 @@ def notes(
   """What was compared with what, how tempering went, and every replica that was lost."""
   settings = config.simulate
   frames, replicas = x.shape[:2]
+  # Of frames on disk only a bounded number is looked at here.
+  use = 'compared with' if config.data.get('kind') == 'shards' else 'trained on'
   return [
-    f'Held out: {held_out}, {len(split.test.x):,} frames; trained on '
+    f'Held out: {held_out}, {len(split.test.x):,} frames; {use} '
     f'{len(split.train.x):,} frames of the other runs.',
     f'Simulation: {replicas} replicas, {frames} frames each after '
     f'{settings.burn_in_frames} of burn-in, {settings.stride * settings.dt:g} ps apart; level '
