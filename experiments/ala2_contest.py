@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from experiments import ala2, ala2_methods, evaluate, report_parts, study
-from experiments.ala2_methods import Made, World
+from experiments.ala2_flows import Made, World
 from twoforone import plots
 from twoforone.datasets import bead_file, embedded
 from twoforone.evaluation import densities, structure
@@ -32,10 +32,10 @@ def make_world(config, seed: int) -> World:
   base.seed = seed
   split = ala2.load_split(base)
   runs = bead_file.read(embedded.DIRECTORY / 'ala2_implicit_atoms.npz').positions
-  runs = np.delete(runs, base.data.fold, axis=0)
+  others = np.delete(runs, base.data.fold, axis=0)
   card, _ = embedded.find_embedded('ala2_implicit')
-  return World(split, runs.reshape(-1, *runs.shape[2:]), len(runs), tuple(card['beads']),
-               thermal_energy(split.train.system.temperature))
+  return World(split, others.reshape(-1, *runs.shape[2:]), len(others), runs[base.data.fold],
+               tuple(card['beads']), thermal_energy(split.train.system.temperature))
 
 
 def run_method(config, world: World, name: str, seed: int, folder: pathlib.Path):

@@ -6,73 +6,29 @@ Boltzmann generators of 22 atoms the all-atom frames of the same runs.
 
 import pathlib
 import time
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import dynamics, fit, stages, study
+from experiments import ala2_flows, dynamics, fit, stages, study
+from experiments.ala2_flows import Made, World
 from twoforone import energy, force, langevin, train
 from twoforone.baselines import (
   ala2_atoms,
-  boltzmann_generator,
   bonded,
-  cgflow,
   cgnet,
-  flow,
   flow_cgnet,
   lipschitz,
-  mixed_coordinates,
-  molecule_flow,
   relative_entropy,
   walkers,
 )
 from twoforone.datasets import dataset
-from twoforone.evaluation import profiles
 from twoforone.geometry import centre, dihedral
 from twoforone.simulate import make_bond_check
 from twoforone.types import EnergyFn
 from twoforone.units import thermal_energy
-
-
-class World(NamedTuple):
-  """What a method is given.
-
-  Attributes:
-    split: frames of five beads with forces; the test part is for the scores alone.
-    atoms: all-atom frames of the training runs, one after another, [F, 22, 3] in nm.
-    num_runs: how many those are.
-    beads: which atoms the five beads are.
-    kT: of the data [kJ/mol].
-  """
-
-  split: dataset.Split
-  atoms: np.ndarray
-  num_runs: int
-  beads: tuple[int, ...]
-  kT: float
-
-
-class Made(NamedTuple):
-  """What a method gives.
-
-  Attributes:
-    samples: i.i.d. structures [F, 5, 3] in nm, None where there are none.
-    x: simulated frames [F, R, 5, 3] in nm, None where there are none.
-    lost: replicas lost.
-    seconds: of the training.
-    evaluations: force evaluations that training simulated.
-    notes: further numbers by name.
-  """
-
-  samples: np.ndarray | None
-  x: np.ndarray | None
-  lost: int
-  seconds: float
-  evaluations: int = 0
-  notes: dict[str, float] | None = None
 
 
 def force_matching(config, world: World, key, folder: pathlib.Path) -> Made:
@@ -86,24 +42,15 @@ def force_matching(config, world: World, key, folder: pathlib.Path) -> Made:
   return Made(None, x, lost, fitted.seconds, notes=notes)
 
 
-def flow_iid(config, world: World, key, folder: pathlib.Path) -> Made:
-  """The augmented flow of internal coordinates, and its draws."""
-  fit_key, draw_key = jax.random.split(key)
-  model, fitted = fit_flow(config, world, fit_key, folder / 'model')
-  draw = jax.jit(jax.vmap(model.density.sample, (None, 0)))
-  samples = draw_in_batches(
-    lambda keys: draw(fitted.params, keys)[0], draw_key, config.ala2.sample)
-  return Made(samples, None, 0, fitted.seconds, notes={'validation': fitted.validation})
-
-
 def flow_force_matching(config, world: World, key, folder: pathlib.Path) -> Made:
   """Flow-CGNet: CGNet on the forces of the augmented flow, in place of mapped ones."""
   flow_key, draw_key, fit_key, run_key = jax.random.split(key, 4)
-  model, teacher = fit_flow(config, world, flow_key, folder / 'teacher')
+  model, teacher = ala2_flows.fit_flow(config, world, flow_key, folder / 'teacher')
   start, settings = time.monotonic(), config.student
   draw = jax.jit(jax.vmap(flow_cgnet.make_force_draw(model.density), (None, 0)))
-  x, f = draw_in_batches(lambda keys: jnp.stack(draw(teacher.params, keys), axis=1), draw_key,
-                         settings).swapaxes(0, 1)
+  pairs = ala2_flows.draw_in_batches(
+    lambda keys: jnp.stack(draw(teacher.params, keys), axis=1), draw_key, settings)
+  x, f = pairs.swapaxes(0, 1)
   examples, selection = flow_cgnet.make_examples(x, f, max_square=settings.max_square)
   seconds, part = time.monotonic() - start + teacher.seconds, len(examples.x) // 5
   fitted, model = fit_forces(
@@ -111,44 +58,6 @@ def flow_force_matching(config, world: World, key, folder: pathlib.Path) -> Made
     (examples.x[:part], examples.f[:part]))
   frames, lost = simulate(config, world, model, fitted.params, run_key, folder / 'simulation')
   return Made(None, frames, lost, seconds + fitted.seconds, notes={'kept': selection.kept})
-
-
-def generator(config, world: World, key, folder: pathlib.Path, core: tuple[str, ...]) -> Made:
-  """BG-REM of all 22 atoms around a Cartesian core; the five beads of its draws."""
-  init_key, fit_key, draw_key = jax.random.split(key, 3)
-  table, settings = ala2_atoms.make_ala2_table(core), config.generator
-  atoms = mixed_coordinates.order_twins(world.atoms, table)
-  coordinates = mixed_coordinates.make_mixed_coordinates(
-    mixed_coordinates.fit_mixed_coordinates(atoms, table))
-  q = np.asarray(jax.jit(lambda x: jax.lax.map(
-    lambda x: coordinates.encode(x)[0], x, batch_size=1000))(atoms))
-  # Runs are one after another: the last tenth of each is for validation.
-  last = np.arange(len(q)) % (len(q) // world.num_runs) >= 0.9 * len(q) // world.num_runs
-  layers, prior = molecule_flow.make_molecule_flow(
-    coordinates.num_real, coordinates.num_circular, widths=tuple(settings.widths))
-  loss = boltzmann_generator.make_likelihood_loss(flow.make_log_density(layers, prior))
-  fitted = fit.fit(loss, layers.init(init_key), q[~last], q[last], settings, fit_key,
-                   folder=folder / 'model')
-  sample = jax.jit(jax.vmap(flow.make_sample(layers, prior), (None, 0)))
-  decode, beads = jax.vmap(coordinates.decode), list(world.beads)
-  samples = draw_in_batches(
-    lambda keys: decode(sample(fitted.params, keys)[0])[0], draw_key, config.ala2.sample)
-  errors = torsion_errors(samples, world.atoms, table, core)
-  return Made(samples[:, beads], None, 0, fitted.seconds,
-              notes={'validation': fitted.validation, **errors})
-
-
-def torsion_errors(x, reference, table, core: tuple[str, ...]) -> dict[str, float]:
-  """rms error of the profile of each flexible torsion where the training frames' is below 4 kT."""
-  found = {}
-  rows = table.rows[table.flexible]
-  edges = np.linspace(-np.pi, np.pi, 61)
-  for name, row in zip(ala2_atoms.torsion_names(core), rows, strict=True):
-    (_, model), (_, exact) = (profiles.sample_profile(np.asarray(jax.vmap(dihedral)(
-      *(frames[:, atom] for atom in row))), edges) for frames in (x, reference))
-    mask = profiles.below(exact, 4.0)
-    found[f'rms F<4 of {name}'] = profiles.aligned_rms(model, exact, mask)
-  return found
 
 
 def minimise_entropy(config, world: World, key, folder: pathlib.Path) -> Made:
@@ -193,9 +102,9 @@ def denoise(config, world: World, folder: pathlib.Path, objective: str) -> Made:
 
 
 METHODS = {
-  'BG-REM 4 atoms': lambda *args: generator(*args, core=ala2_atoms.CENTRAL_4),
-  'BG-REM 6 atoms': lambda *args: generator(*args, core=ala2_atoms.CENTRAL_6),
-  'Flow i.i.d.': flow_iid, 'CGNet': force_matching, 'Flow-CGNet': flow_force_matching,
+  'BG-REM 4 atoms': lambda *args: ala2_flows.generator(*args, core=ala2_atoms.CENTRAL_4),
+  'BG-REM 6 atoms': lambda *args: ala2_flows.generator(*args, core=ala2_atoms.CENTRAL_6),
+  'Flow i.i.d.': ala2_flows.flow_iid, 'CGNet': force_matching, 'Flow-CGNet': flow_force_matching,
   'RE': minimise_entropy,
   'diffusion, plain': lambda config, world, key, folder: denoise(config, world, folder, 'plain'),
   'diffusion, consistent':
@@ -231,23 +140,6 @@ def fit_forces(config, world: World, key, folder: pathlib.Path, examples, valida
     loss, params, examples, validation, config.matching, fit_key, folder=folder,
     constrain=lambda optimizer: train.with_projection(optimizer, *projection))
   return fitted, model
-
-
-def fit_flow(config, world: World, key, folder: pathlib.Path):
-  """(the augmented flow of the training frames, what `fit` leaves)."""
-  init_key, fit_key = jax.random.split(key)
-  train_x, validation_x = world.split.train.x, world.split.validation.x
-  model = cgflow.make_cgflow(cgflow.fit_marginals(train_x), widths=tuple(config.flow.widths))
-  return model, fit.fit(model.loss, model.init(init_key), train_x, validation_x, config.flow,
-                        fit_key, folder=folder)
-
-
-def draw_in_batches(draw, key, settings) -> np.ndarray:
-  """settings.num_samples rows of draw(keys), batch by batch."""
-  count = -(-settings.num_samples // settings.batch_size)
-  drawn = [np.asarray(draw(jax.random.split(jax.random.fold_in(key, k), settings.batch_size)))
-           for k in range(count)]
-  return np.concatenate(drawn)[:settings.num_samples]
 
 
 def prior_error(world: World) -> float:

@@ -7,6 +7,7 @@ of (phi, psi) for alanine, of C-alpha pair distances for a peptide.
 
 import csv
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -26,9 +27,7 @@ COLUMNS = ('i', 'j', 'beads', 'mean', 'standard error', 'deviation / s.e.')
 def run(config: ConfigDict, workdir: str) -> VirialIdentity:
   """Checks every ordered pair of beads of the data and returns the numbers."""
   workdir = command_line.prepare_workdir(workdir, config)
-  folder = config.directory or embedded.DIRECTORY
-  data = (peptide.load_peptide(config.name, config.selection, folder) if config.selection
-          else ala2.load_ala2(folder, name=config.name))
+  data, look = (load_peptide if config.selection else load_ala2)(config)
   if data.forces is None:
     raise ValueError(f'{config.name}_beads.npz: forces: the field is missing, nothing to check')
   identity = virial_identity(
@@ -39,12 +38,25 @@ def run(config: ConfigDict, workdir: str) -> VirialIdentity:
     workdir / 'force_identity.md', lambda file: file.write(to_markdown(rows, identity).encode()))
   with open(workdir / 'force_identity.csv', 'w', newline='') as file:
     csv.writer(file).writerows([COLUMNS, *rows])
-  runs = (compare_folds(peptide.load_peptide(config.name, directory=folder), load_native(
-    pathlib.Path(folder) / f'{config.name}_native.pdb', 'name CA')) if config.selection
-    else compare_runs(data.x, data.run))
+  runs = look()
   (workdir / 'populations.md').write_text(runs)
   print(to_markdown(rows, identity), runs, sep='\n')
   return identity
+
+
+def load_ala2(config: ConfigDict) -> tuple[Dataset, Callable[[], str]]:
+  """The five beads of alanine, and what compares their runs."""
+  data = ala2.load_ala2(config.directory or embedded.DIRECTORY, name=config.name)
+  return data, lambda: compare_runs(data.x, data.run)
+
+
+def load_peptide(config: ConfigDict) -> tuple[Dataset, Callable[[], str]]:
+  """The selected beads of a peptide, and what compares the CA traces of their runs."""
+  folder = pathlib.Path(config.directory or embedded.DIRECTORY)
+  native = load_native(folder / f'{config.name}_native.pdb', 'name CA')
+  trace = peptide.load_peptide(config.name, 'name CA', folder)
+  return (peptide.load_peptide(config.name, config.selection, folder),
+          lambda: compare_folds(trace, native))
 
 
 def compare_runs(x: np.ndarray, run: np.ndarray) -> str:

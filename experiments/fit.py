@@ -11,11 +11,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from experiments.models import pick
+from experiments.training import make_optimizer
 from twoforone import checkpoint, train
 from twoforone.types import LossFn, Params, PRNGKey
-
-OPTIMIZERS = {'adamw': train.adamw, 'muon': train.muon}
 
 
 class Fitted(NamedTuple):
@@ -53,7 +51,7 @@ def fit(
     params: where to start.
     examples, validation: pytrees of arrays with a leading axis of frames.
     settings: num_steps, validate_every, batch_size, optimizer, learning_rate,
-      final_learning_rate, max_norm, ema_decay.
+      final_learning_rate, weight_decay, max_norm, ema_decay.
     constrain: of the optimizer, e.g. `train.with_projection`.
     folder: of the checkpoints; None keeps nothing.
   """
@@ -81,10 +79,3 @@ def fit(
 
   train.fit(chunk, state, key_fit, examples, num_steps=settings.num_steps, progress=progress)
   return Fitted(best.params, time.monotonic() - start, float(best.validation), int(best.step))
-
-
-def make_optimizer(settings):
-  """The optimizer that the settings name."""
-  return pick('optimizer', settings.optimizer, OPTIMIZERS)(
-    learning_rate=settings.learning_rate, final_learning_rate=settings.final_learning_rate,
-    num_steps=settings.num_steps, max_norm=settings.max_norm or None)

@@ -10,26 +10,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fit, toy_objectives, toys
+from experiments import fit, toy_flows, toy_objectives, toys
 from experiments.toys import Found, Problem
 from twoforone import energy, geometry, sampler, train
 from twoforone.baselines import (
   basis,
-  boltzmann_generator,
   cgnet,
   flow,
   flow_cgnet,
   lipschitz,
-  marginal,
   relative_entropy,
-  splines,
   walkers,
 )
 from twoforone.evaluation import profiles
 from twoforone.losses import classification
 from twoforone.networks.mlp import MLPEnergy
-
-ETA = marginal.make_grid((-7.0,), (7.0,), (141,))  # of one auxiliary channel
 
 
 def histogram(config, problem: Problem, key) -> Found:
@@ -43,41 +38,6 @@ def histogram(config, problem: Problem, key) -> Found:
   return Found(np.interp(problem.exact.s, centres, values), None, problem.train.s.ravel(), 0.0)
 
 
-def generator_spline(config, problem: Problem, key) -> Found:
-  """BG-REM of s by one monotone spline: exact in one dimension."""
-  s = problem.train.s[:, 0]
-  standardise = flow.fit_standardise(s)
-  z = jax.vmap(lambda x: standardise.forward((), x)[0])(jnp.asarray(s))
-  chosen = flow.chain(standardise, boltzmann_generator.monotone_spline(
-    box=splines.fit_box(np.asarray(z))))
-  return run_flow(config.generator_spline, problem, key, chosen, 1)
-
-
-def generator_affine(config, problem: Problem, key) -> Found:
-  """BG-REM by affine couplings of s and an auxiliary channel."""
-  s = problem.train.s
-  standardise = flow.fixed_affine(np.array([s.mean(), 0.0]), np.array([s.std(), 1.0]))
-  chosen = flow.chain(standardise, boltzmann_generator.real_nvp(2))
-  return run_flow(config.generator_affine, problem, key, chosen, 2)
-
-
-def generator_plane_spline(config, problem: Problem, key) -> Found:
-  """BG-REM of the plane by spline couplings, projected onto the axis."""
-  return run_plane(config.generator_plane, problem, key,
-                   boltzmann_generator.fit_spline_flow(problem.train.r))
-
-
-def generator_plane_affine(config, problem: Problem, key) -> Found:
-  """BG-REM of the plane by affine couplings, projected onto the axis."""
-  chosen = flow.chain(flow.fit_standardise(problem.train.r), boltzmann_generator.real_nvp(2))
-  return run_plane(config.generator_plane, problem, key, chosen)
-
-
-def flow_iid(config, problem: Problem, key) -> Found:
-  """An augmented flow of s and an auxiliary channel, spline couplings (Köhler et al. 2023)."""
-  return run_flow(config.flow, problem, key, spline_pair(problem, key), 2)
-
-
 def force_matching(config, problem: Problem, key) -> Found:
   """CGNet on the exact force labels of the draws."""
   return match_forces(config, problem, key, (problem.train.s, problem.train.f),
@@ -87,8 +47,8 @@ def force_matching(config, problem: Problem, key) -> Found:
 def flow_force_matching(config, problem: Problem, key) -> Found:
   """Flow-CGNet: a student of the augmented flow's forces."""
   flow_key, draw_key, student_key = jax.random.split(key, 3)
-  chosen = spline_pair(problem, flow_key)
-  fitted = fit_flow(config.flow, problem, flow_key, chosen, 2)
+  chosen = toy_flows.spline_pair(problem, flow_key)
+  fitted = toy_flows.fit_flow(config.flow, problem, flow_key, chosen, 2)
   start = time.monotonic()
   prior = flow.normal_prior(2)
   augmented = flow_cgnet.make_augmented(
@@ -145,63 +105,14 @@ def diffusion_consistent(config, problem: Problem, key) -> Found:
 
 METHODS = {
   'histogram': histogram,
-  'BG-REM spline': generator_spline, 'BG-REM affine': generator_affine,
-  'BG-REM plane, spline': generator_plane_spline,
-  'BG-REM plane, affine': generator_plane_affine,
-  'Flow i.i.d.': flow_iid, 'CGNet': force_matching, 'Flow-CGNet': flow_force_matching,
+  'BG-REM spline': toy_flows.generator_spline, 'BG-REM affine': toy_flows.generator_affine,
+  'BG-REM plane, spline': toy_flows.generator_plane_spline,
+  'BG-REM plane, affine': toy_flows.generator_plane_affine,
+  'Flow i.i.d.': toy_flows.flow_iid, 'CGNet': force_matching, 'Flow-CGNet': flow_force_matching,
   'RE quadrature': entropy_quadrature, 'RE Langevin': entropy_langevin,
   'RE tempering': entropy_tempering,
   'diffusion, plain': diffusion_plain, 'diffusion, consistent': diffusion_consistent,
 }
-
-
-def spline_pair(problem: Problem, key) -> flow.Flow:
-  """Spline couplings of s and an auxiliary channel, in a box that holds both."""
-  s = problem.train.s[:, 0]
-  return boltzmann_generator.fit_spline_flow(
-    np.concatenate([s, np.asarray(jax.random.normal(key, s.shape))], axis=1))
-
-
-def fit_flow(settings, problem: Problem, key, chosen: flow.Flow, size: int) -> fit.Fitted:
-  """Likelihood of s, with size - 1 auxiliary channels."""
-  init_key, fit_key = jax.random.split(key)
-  loss = boltzmann_generator.make_likelihood_loss(
-    flow.make_log_density(chosen, flow.normal_prior(size)), num_auxiliary=size - 1)
-  return fit.fit(loss, chosen.init(init_key), problem.train.s, problem.validation.s, settings,
-                 fit_key)
-
-
-def run_flow(settings, problem: Problem, key, chosen: flow.Flow, size: int) -> Found:
-  """A flow of s and its auxiliary channels: the marginal by quadrature, and draws."""
-  fitted, prior = fit_flow(settings, problem, key, chosen, size), flow.normal_prior(size)
-  density = flow.make_log_density(chosen, prior)
-  integrated = density if size == 1 else marginal.make_marginal(density, ETA)
-  values, force = toys.on_grid(problem, lambda x: -integrated(fitted.params, x.ravel()))
-  samples, seconds = draw_flow(chosen, prior, fitted.params, key, len(problem.test.s))
-  return Found(values, force, samples[:, 0], fitted.seconds + seconds)
-
-
-def run_plane(settings, problem: Problem, key, chosen: flow.Flow) -> Found:
-  """A flow of the plane, its density integrated across the axis."""
-  init_key, fit_key = jax.random.split(key)
-  prior, axis = flow.normal_prior(2), np.array(problem.axis)
-  density = flow.make_log_density(chosen, prior)
-  fitted = fit.fit(boltzmann_generator.make_likelihood_loss(density), chosen.init(init_key),
-                   problem.train.r, problem.validation.r, settings, fit_key)
-  normal = problem.train.r @ np.array([-axis[1], axis[0]]) / np.linalg.norm(axis)
-  across = marginal.make_grid((normal.min() - 1.0,), (normal.max() + 1.0,), (401,))
-  projected = marginal.make_projected(density, axis, across)
-  values, force = toys.on_grid(problem, lambda x: -projected(fitted.params, x.ravel()))
-  samples, seconds = draw_flow(chosen, prior, fitted.params, key, len(problem.test.s))
-  return Found(values, force, samples @ axis, fitted.seconds + seconds)
-
-
-def draw_flow(chosen: flow.Flow, prior: flow.Prior, params, key, count: int):
-  """(draws [count, d], seconds)."""
-  start = time.monotonic()
-  draw = jax.jit(jax.vmap(flow.make_sample(chosen, prior), (None, 0)))
-  x, _ = draw(params, jax.random.split(jax.random.fold_in(key, 1), count))
-  return np.asarray(x), time.monotonic() - start
 
 
 def match_forces(config, problem: Problem, key, examples, validation) -> Found:

@@ -14,7 +14,8 @@ from experiments.configs.consistency import PLAIN, RAISED_LEVEL
 
 TRAIN = {
   'num_steps': 5000, 'validate_every': 500, 'batch_size': 1024, 'optimizer': 'adamw',
-  'learning_rate': 3e-3, 'final_learning_rate': 3e-6, 'max_norm': 10.0, 'ema_decay': 0.99}
+  'learning_rate': 3e-3, 'final_learning_rate': 3e-6, 'weight_decay': 1e-12, 'max_norm': 10.0,
+  'ema_decay': 0.99}
 SHORT = {'num_steps': 20, 'validate_every': 10, 'batch_size': 128}
 
 TOY = {

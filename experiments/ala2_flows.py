@@ -1,0 +1,128 @@
+"""Flows of alanine: the augmented chain, and Boltzmann generators of all 22 atoms.
+
+Also what every method of the comparison is given (World) and gives (Made).
+"""
+
+import pathlib
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import fit
+from twoforone.baselines import (
+  ala2_atoms,
+  boltzmann_generator,
+  cgflow,
+  flow,
+  mixed_coordinates,
+  molecule_flow,
+)
+from twoforone.datasets import dataset
+from twoforone.evaluation import profiles
+from twoforone.geometry import dihedral
+
+
+class World(NamedTuple):
+  """What a method is given.
+
+  Attributes:
+    split: frames of five beads with forces; the test part is for the scores alone.
+    atoms: all-atom frames of the training runs, one after another, [F, 22, 3] in nm.
+    num_runs: how many those are.
+    test_atoms: all-atom frames of the held-out run, for the scores alone.
+    beads: which atoms the five beads are.
+    kT: of the data [kJ/mol].
+  """
+
+  split: dataset.Split
+  atoms: np.ndarray
+  num_runs: int
+  test_atoms: np.ndarray
+  beads: tuple[int, ...]
+  kT: float
+
+
+class Made(NamedTuple):
+  """What a method gives.
+
+  Attributes:
+    samples: i.i.d. structures [F, 5, 3] in nm, None where there are none.
+    x: simulated frames [F, R, 5, 3] in nm, None where there are none.
+    lost: replicas lost.
+    seconds: of the training.
+    evaluations: force evaluations that training simulated.
+    notes: further numbers by name.
+  """
+
+  samples: np.ndarray | None
+  x: np.ndarray | None
+  lost: int
+  seconds: float
+  evaluations: int = 0
+  notes: dict[str, float] | None = None
+
+
+def flow_iid(config, world: World, key, folder: pathlib.Path) -> Made:
+  """The augmented flow of internal coordinates, and its draws."""
+  fit_key, draw_key = jax.random.split(key)
+  model, fitted = fit_flow(config, world, fit_key, folder / 'model')
+  draw = jax.jit(jax.vmap(model.density.sample, (None, 0)))
+  samples = draw_in_batches(
+    lambda keys: draw(fitted.params, keys)[0], draw_key, config.ala2.sample)
+  return Made(samples, None, 0, fitted.seconds, notes={'validation': fitted.validation})
+
+
+def generator(config, world: World, key, folder: pathlib.Path, core: tuple[str, ...]) -> Made:
+  """BG-REM of all 22 atoms around a Cartesian core; the five beads of its draws."""
+  init_key, fit_key, draw_key = jax.random.split(key, 3)
+  table, settings = ala2_atoms.make_ala2_table(core), config.generator
+  atoms = mixed_coordinates.order_twins(world.atoms, table)
+  coordinates = mixed_coordinates.make_mixed_coordinates(
+    mixed_coordinates.fit_mixed_coordinates(atoms, table))
+  q = np.asarray(jax.jit(lambda x: jax.lax.map(
+    lambda x: coordinates.encode(x)[0], x, batch_size=1000))(atoms))
+  # Runs are one after another: the last tenth of each is for validation.
+  last = np.arange(len(q)) % (len(q) // world.num_runs) >= 0.9 * len(q) // world.num_runs
+  layers, prior = molecule_flow.make_molecule_flow(
+    coordinates.num_real, coordinates.num_circular, widths=tuple(settings.widths))
+  loss = boltzmann_generator.make_likelihood_loss(flow.make_log_density(layers, prior))
+  fitted = fit.fit(loss, layers.init(init_key), q[~last], q[last], settings, fit_key,
+                   folder=folder / 'model')
+  sample = jax.jit(jax.vmap(flow.make_sample(layers, prior), (None, 0)))
+  decode, beads = jax.vmap(coordinates.decode), list(world.beads)
+  samples = draw_in_batches(
+    lambda keys: decode(sample(fitted.params, keys)[0])[0], draw_key, config.ala2.sample)
+  errors = torsion_errors(samples, world.test_atoms, table, core)
+  return Made(samples[:, beads], None, 0, fitted.seconds,
+              notes={'validation': fitted.validation, **errors})
+
+
+def torsion_errors(x, reference, table, core: tuple[str, ...]) -> dict[str, float]:
+  """rms error of the profile of each flexible torsion where the reference's is below 4 kT."""
+  found = {}
+  rows = table.rows[table.flexible]
+  edges = np.linspace(-np.pi, np.pi, 61)
+  for name, row in zip(ala2_atoms.torsion_names(core), rows, strict=True):
+    (_, model), (_, exact) = (profiles.sample_profile(np.asarray(jax.vmap(dihedral)(
+      *(frames[:, atom] for atom in row))), edges) for frames in (x, reference))
+    mask = profiles.below(exact, 4.0)
+    found[f'rms F<4 of {name}'] = profiles.aligned_rms(model, exact, mask)
+  return found
+
+
+def fit_flow(config, world: World, key, folder: pathlib.Path):
+  """(the augmented flow of the training frames, what `fit` leaves)."""
+  init_key, fit_key = jax.random.split(key)
+  train_x, validation_x = world.split.train.x, world.split.validation.x
+  model = cgflow.make_cgflow(cgflow.fit_marginals(train_x), widths=tuple(config.flow.widths))
+  return model, fit.fit(model.loss, model.init(init_key), train_x, validation_x, config.flow,
+                        fit_key, folder=folder)
+
+
+def draw_in_batches(draw, key, settings) -> np.ndarray:
+  """settings.num_samples rows of draw(keys), batch by batch."""
+  count = -(-settings.num_samples // settings.batch_size)
+  drawn = [np.asarray(draw(jax.random.split(jax.random.fold_in(key, k), settings.batch_size)))
+           for k in range(count)]
+  return np.concatenate(drawn)[:settings.num_samples]
