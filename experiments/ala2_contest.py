@@ -33,7 +33,7 @@ def make_world(config, seed: int) -> World:
   split = ala2.load_split(base)
   runs = bead_file.read(embedded.DIRECTORY / 'ala2_implicit_atoms.npz').positions
   others = np.delete(runs, base.data.fold, axis=0)
-  card, _ = embedded.find_embedded('ala2_implicit')
+  card = embedded.read_card(embedded.DIRECTORY, name='ala2_implicit')
   return World(split, others.reshape(-1, *runs.shape[2:]), len(others), runs[base.data.fold],
                tuple(card['beads']), thermal_energy(split.train.system.temperature))
 
@@ -68,8 +68,7 @@ def score(world: World, made: Made, sets: dict[str, np.ndarray], seed: int) -> d
 
 def histogram(x: np.ndarray) -> np.ndarray:
   """Counts of (φ, ψ)."""
-  return densities.torsion_histogram(
-    structure.internal_coordinates(x).dihedrals[..., :2].reshape(-1, 2), BINS)
+  return densities.torsion_histogram(structure.phi_psi(x), BINS)
 
 
 def describe(config, world: World) -> tuple[str, str]:

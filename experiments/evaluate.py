@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.report import Row
-from experiments.scores import population_rows, score_sets
+from experiments.scores import CHAIN, population_rows, score_sets
 from twoforone.evaluation import densities, structure, uncertainty
-from twoforone.units import KJ_PER_KCAL, NM_PER_ANGSTROM
+from twoforone.units import KJ_PER_KCAL
 
 
 def evaluate_ala2(
@@ -78,10 +78,7 @@ def compare(sample: Measured, reference: Measured, kT: float) -> dict[tuple[str,
   values = {}
   for name, (bins, metric) in histogram_metrics(kT).items():
     values[name] = metric(_counts(sample, bins), _counts(reference, bins))
-  for field, unit, factor, distance in (
-      ('bonds', 'Å', 1 / NM_PER_ANGSTROM, densities.wasserstein),
-      ('angles', '°', 180 / np.pi, densities.wasserstein),
-      ('dihedrals', '°', 180 / np.pi, densities.circular_wasserstein)):
+  for field, unit, factor, distance in CHAIN:
     first, second = (getattr(set_.internal, field) for set_ in (sample, reference))
     for k in range(second.shape[-1]):
       values[f'W1 {field[:-1]} {k + 1}', unit] = factor * distance(first[..., k], second[..., k])

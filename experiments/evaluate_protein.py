@@ -10,15 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.report import Row
-from experiments.scores import population_rows, score_sets
+from experiments.scores import CHAIN, population_rows, score_sets
 from twoforone.evaluation import densities, folding, structure, uncertainty
 from twoforone.units import NM_PER_ANGSTROM
 
 ANGSTROM = 1 / NM_PER_ANGSTROM
-CHAIN = (
-  ('bonds', 'Å', ANGSTROM, densities.wasserstein),
-  ('angles', '°', 180 / np.pi, densities.wasserstein),
-  ('dihedrals', '°', 180 / np.pi, densities.circular_wasserstein))
 
 
 class View(NamedTuple):

@@ -16,12 +16,11 @@ from ml_collections import ConfigDict
 from experiments import command_line, report_mueller_brown, toy_scores
 from experiments.models import pick
 from experiments.toy_objectives import NOISE, T_MIN, make_loss, split_terms
+from experiments.training import OPTIMIZERS
 from twoforone import energy, geometry, train
 from twoforone.losses import classification
 from twoforone.networks.mlp import MLPEnergy
 from twoforone.trajectory import write_atomically
-
-OPTIMIZERS = {'muon': train.muon, 'adamw': train.adamw}
 
 
 def run(config: ConfigDict, workdir: str) -> list[dict]:

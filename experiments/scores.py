@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from experiments.report import Row
-from twoforone.evaluation import uncertainty
+from twoforone.evaluation import densities, uncertainty
+from twoforone.units import NM_PER_ANGSTROM
+
+CHAIN = (  # internal coordinates: field, unit of the report, factor to it, distance
+  ('bonds', 'Å', 1 / NM_PER_ANGSTROM, densities.wasserstein),
+  ('angles', '°', 180 / np.pi, densities.wasserstein),
+  ('dihedrals', '°', 180 / np.pi, densities.circular_wasserstein))
 
 Distances = dict[tuple[str, str], float]
 """(metric, unit) -> distance of two sets."""

@@ -58,38 +58,40 @@ def spline_pair(problem: Problem, key) -> flow.Flow:
     np.concatenate([s, np.asarray(jax.random.normal(key, s.shape))], axis=1))
 
 
-def fit_flow(settings, problem: Problem, key, chosen: flow.Flow, size: int) -> fit.Fitted:
-  """Likelihood of s, with size - 1 auxiliary channels."""
+def fit_flow(settings, key, chosen: flow.Flow, prior: flow.Prior, train, validation):
+  """(what `fit` leaves, the log-density): likelihood of s or r; further channels are auxiliary."""
   init_key, fit_key = jax.random.split(key)
+  density = flow.make_log_density(chosen, prior)
   loss = boltzmann_generator.make_likelihood_loss(
-    flow.make_log_density(chosen, flow.normal_prior(size)), num_auxiliary=size - 1)
-  return fit.fit(loss, chosen.init(init_key), problem.train.s, problem.validation.s, settings,
-                 fit_key)
+    density, num_auxiliary=prior.size - train[0].size)
+  return fit.fit(loss, chosen.init(init_key), train, validation, settings, fit_key), density
 
 
 def run_flow(settings, problem: Problem, key, chosen: flow.Flow, size: int) -> Found:
   """A flow of s and its auxiliary channels: the marginal by quadrature, and draws."""
-  fitted, prior = fit_flow(settings, problem, key, chosen, size), flow.normal_prior(size)
-  density = flow.make_log_density(chosen, prior)
+  prior = flow.normal_prior(size)
+  fitted, density = fit_flow(
+    settings, key, chosen, prior, problem.train.s, problem.validation.s)
   integrated = density if size == 1 else marginal.make_marginal(density, ETA)
-  values, force = toys.on_grid(problem, lambda x: -integrated(fitted.params, x.ravel()))
-  samples, seconds = draw_flow(chosen, prior, fitted.params, key, len(problem.test.s))
-  return Found(values, force, samples[:, 0], fitted.seconds + seconds)
+  return look(problem, key, chosen, prior, fitted, integrated, lambda x: x[:, 0])
 
 
 def run_plane(settings, problem: Problem, key, chosen: flow.Flow) -> Found:
   """A flow of the plane, its density integrated across the axis."""
-  init_key, fit_key = jax.random.split(key)
   prior, axis = flow.normal_prior(2), np.array(problem.axis)
-  density = flow.make_log_density(chosen, prior)
-  fitted = fit.fit(boltzmann_generator.make_likelihood_loss(density), chosen.init(init_key),
-                   problem.train.r, problem.validation.r, settings, fit_key)
+  fitted, density = fit_flow(
+    settings, key, chosen, prior, problem.train.r, problem.validation.r)
   normal = problem.train.r @ np.array([-axis[1], axis[0]]) / np.linalg.norm(axis)
   across = marginal.make_grid((normal.min() - 1.0,), (normal.max() + 1.0,), (401,))
   projected = marginal.make_projected(density, axis, across)
-  values, force = toys.on_grid(problem, lambda x: -projected(fitted.params, x.ravel()))
+  return look(problem, key, chosen, prior, fitted, projected, lambda x: x @ axis)
+
+
+def look(problem: Problem, key, chosen, prior, fitted: fit.Fitted, log_density, project) -> Found:
+  """Energy and force on the grid from the log-density of s; draws, each made an s by `project`."""
+  values, force = toys.on_grid(problem, lambda x: -log_density(fitted.params, x.ravel()))
   samples, seconds = draw_flow(chosen, prior, fitted.params, key, len(problem.test.s))
-  return Found(values, force, samples @ axis, fitted.seconds + seconds)
+  return Found(values, force, project(samples), fitted.seconds + seconds)
 
 
 def draw_flow(chosen: flow.Flow, prior: flow.Prior, params, key, count: int):

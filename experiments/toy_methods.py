@@ -48,11 +48,12 @@ def flow_force_matching(config, problem: Problem, key) -> Found:
   """Flow-CGNet: a student of the augmented flow's forces."""
   flow_key, draw_key, student_key = jax.random.split(key, 3)
   chosen = toy_flows.spline_pair(problem, flow_key)
-  fitted = toy_flows.fit_flow(config.flow, problem, flow_key, chosen, 2)
-  start = time.monotonic()
   prior = flow.normal_prior(2)
+  fitted, density = toy_flows.fit_flow(
+    config.flow, flow_key, chosen, prior, problem.train.s, problem.validation.s)
+  start = time.monotonic()
   augmented = flow_cgnet.make_augmented(
-    flow.make_log_density(chosen, prior), flow.make_sample(chosen, prior), (1, 1))
+    density, flow.make_sample(chosen, prior), (1, 1))
   draw = jax.jit(jax.vmap(flow_cgnet.make_force_draw(augmented), (None, 0)))
   x, f = draw(fitted.params, jax.random.split(draw_key, config.student_draws))
   examples, selection = flow_cgnet.make_examples(x, f, max_square=config.student_max_square)

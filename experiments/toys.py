@@ -4,6 +4,7 @@ Energies in kT. s is the coarse coordinate: x of the double well, 0.7 x - 0.7 y 
 normalised); f = -∇U·v / |v|² its force label.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -83,12 +84,8 @@ def define(name: str) -> Definition:
       np.linspace(-3, 3, 1201), np.linspace(-8, 8, 65), toy_draws.draw_double_well),
     'mueller': lambda: Definition(
       potentials.MUELLER, potentials.MUELLER_AXIS, potentials.MUELLER_BARRIERS[0],
-      np.linspace(-2, 1, 1201), np.linspace(-1.6, 2.6, 701), draw_mueller)})()
-
-
-def draw_mueller(count: int, seed: int) -> Float[np.ndarray, 'frames 1 2']:
-  """Independent draws of the Müller potential from a fine grid."""
-  return potentials.draw(potentials.grid_density(potentials.MUELLER), count, seed)
+      np.linspace(-2, 1, 1201), np.linspace(-1.6, 2.6, 701),
+      functools.partial(potentials.draw, potentials.grid_density(potentials.MUELLER)))})()
 
 
 def make_problem(name: str, frames: int, seed: int) -> Problem:

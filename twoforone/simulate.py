@@ -105,8 +105,25 @@ def init_replicas(
   if not np.isfinite(x).all():
     bad = np.flatnonzero(~np.isfinite(x).all(axis=(1, 2)))
     raise ValueError(f'x: found positions that are not finite in replicas {bad.tolist()}')
+  check_kT(kT)
+  return start_replicas(integrator, params, key, x, kT, project=project)
+
+
+def check_kT(kT: Float[Array, ' R']) -> None:
+  """Passes when every thermal energy [kJ/mol] is positive.
+
+  Raises:
+    ValueError: when one is not.
+  """
   if not (np.asarray(kT) > 0).all():
     raise ValueError(f'kT: found {np.min(kT)} kJ/mol, expected positive numbers')
+
+
+def start_replicas(
+  integrator: Integrator, params: Params, key: PRNGKey, x: Float[Array, 'R n dim'],
+  kT: Float[Array, ' R'], *, project: ProjectFn = centre
+) -> SimulationState:
+  """As `init_replicas`, without its checks, which cannot run inside a compiled function."""
   replicas = x.shape[0]
   with jax.default_matmul_precision('highest'):
     dynamics = jax.vmap(integrator.init, in_axes=(None, 0, 0, 0))(

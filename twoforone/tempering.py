@@ -20,8 +20,9 @@ from twoforone.simulate import (
   SimulationState,
   blow_ups,
   check_finite,
-  init_replicas,
+  check_kT,
   simulate,
+  start_replicas,
 )
 from twoforone.types import Params, PotentialFn, PRNGKey, ProjectFn
 
@@ -97,13 +98,22 @@ def init_ladders(
   Raises:
     ValueError: when positions are not finite or a kT is not positive.
   """
-  replicas, rungs = x.shape[:2]
   if not np.isfinite(x).all():
     bad = np.argwhere(~np.isfinite(x).all(axis=(2, 3))).tolist()
     raise ValueError(f'x: found positions that are not finite at [replica, rung] {bad}')
+  check_kT(kT)
+  return start_ladders(integrator, params, key, x, kT, project=project)
+
+
+def start_ladders(
+  integrator: Integrator, params: Params, key: PRNGKey, x: Float[Array, 'R M n dim'],
+  kT: Float[Array, ' M'], *, project: ProjectFn = centre
+) -> TemperingState:
+  """As `init_ladders`, without its checks, which cannot run inside a compiled function."""
+  replicas, rungs = x.shape[:2]
   key, exchange_key = jax.random.split(key)
-  flat = init_replicas(integrator, params, key, jnp.reshape(x, (-1, *x.shape[2:])),
-                       jnp.tile(kT, replicas), project=project)
+  flat = start_replicas(integrator, params, key, jnp.reshape(x, (-1, *x.shape[2:])),
+                        jnp.tile(kT, replicas), project=project)
   copies = jax.tree.map(
     lambda a: a.reshape(replicas, rungs, *a.shape[1:]) if a.ndim else a, flat)
   accepted, attempted = jnp.zeros((2, replicas, rungs - 1), jnp.int32)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from twoforone.datasets.dataset import effective_size
 from twoforone.types import EnergyFn
 
 
@@ -130,11 +131,6 @@ def make_examples(
   weight = weight / weight.mean()
   return (Examples(x, f, weight.astype(x.dtype)),
           Selection(float(keep.mean()), effective_size(weight)))
-
-
-def effective_size(weight: Float[np.ndarray, ' frames']) -> float:
-  """(Σw)² / Σw² (Kish 1965): the number of frames for equal weights, 1 for a single one."""
-  return float(np.sum(weight) ** 2 / np.sum(weight**2))
 
 
 def _values_and_gradients(energy: EnergyFn, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,8 +18,8 @@ from twoforone.force import make_force_field, make_potential
 from twoforone.geometry import keep
 from twoforone.langevin import Integrator
 from twoforone.metropolis import make_metropolis_langevin
-from twoforone.simulate import SimulationState, simulate
-from twoforone.tempering import TemperingState, parallel_tempering
+from twoforone.simulate import simulate, start_replicas
+from twoforone.tempering import parallel_tempering, start_ladders
 from twoforone.types import EnergyFn, Params, PotentialFn, PRNGKey, ProjectFn
 
 
@@ -97,7 +97,7 @@ def make_simulated(
   def sampler(params, key, walkers):
     replicas = len(walkers)
     every = jnp.full(replicas, kT, walkers.dtype)
-    state = _start(integrator, params, key, walkers, every)
+    state = start_replicas(integrator, params, key, walkers, every, project=keep)
     state, x, _ = simulate(integrator, params, state, every, num_frames=skip + num_frames,
                            stride=stride, project=project)
     end = state.dynamics.position
@@ -121,7 +121,8 @@ def make_tempered(
   potential = make_potential(energy, t=0.0, kT=kT[0], scale=1.0, alpha=1.0)
 
   def sampler(params, key, walkers):
-    state = _start_ladders(integrator, params, key, walkers, ladder)
+    state = start_ladders(
+      integrator, params, key, walkers, jnp.asarray(ladder), project=keep)
     state, x, _ = parallel_tempering(
       integrator, potential, params, state, jnp.asarray(ladder), num_frames=skip + num_frames,
       stride=stride, exchange_every=exchange_every, project=project)
@@ -130,28 +131,6 @@ def make_tempered(
                     walkers[..., 0, 0].size * (1 + (skip + num_frames) * stride))
 
   return sampler
-
-
-def _start(integrator, params, key, x, kT) -> SimulationState:
-  """As `init_replicas`, without its checks, which cannot run inside a compiled loop."""
-  replicas = len(x)
-  keys = jax.random.split(key, replicas)
-  dynamics = jax.vmap(integrator.init, in_axes=(None, 0, 0, 0))(params, keys, x, kT)
-  return SimulationState(
-    dynamics, frame=jnp.zeros((), jnp.int32), lost_frame=jnp.full(replicas, -1, jnp.int32),
-    reason=jnp.zeros(replicas, jnp.int32))
-
-
-def _start_ladders(integrator, params, key, x, kT) -> TemperingState:
-  replicas, rungs = x.shape[:2]
-  key, exchange_key = jax.random.split(key)
-  flat = _start(integrator, params, key, x.reshape(-1, *x.shape[2:]), jnp.tile(kT, replicas))
-  copies = jax.tree.map(
-    lambda a: a.reshape(replicas, rungs, *a.shape[1:]) if a.ndim else a, flat)
-  accepted, attempted = jnp.zeros((2, replicas, rungs - 1), jnp.int32)
-  return TemperingState(
-    copies, walker=jnp.tile(jnp.arange(rungs, dtype=jnp.int32), (replicas, 1)),
-    accepted=accepted, attempted=attempted, key=jax.random.split(exchange_key, replicas))
 
 
 def _collect(energy, params, walkers, x, sound_x, evaluations) -> Draw:

@@ -82,8 +82,8 @@ def make_system(
     if found > size:
       raise ValueError(f'num_{name}: found a molecule of {found}, expected at most {size}')
   padded = np.pad(cluster, (0, num_particles - len(cluster)), constant_values=num_beads)
-  ends = np.pad(np.concatenate([bonds, bonds[:, ::-1]]), ((0, 2 * (num_bonds - len(bonds))), (0, 0)),
-                constant_values=num_particles)
+  ends = np.concatenate([bonds, bonds[:, ::-1]])
+  ends = np.pad(ends, ((0, 2 * num_bonds - len(ends)), (0, 0)), constant_values=num_particles)
   bonded = np.zeros((num_beads, num_beads), bool)
   crossing = cluster[bonds][cluster[bonds[:, 0]] != cluster[bonds[:, 1]]]
   bonded[crossing[:, 0], crossing[:, 1]] = bonded[crossing[:, 1], crossing[:, 0]] = True
