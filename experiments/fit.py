@@ -42,7 +42,8 @@ class Best(NamedTuple):
 
 def fit(
   loss: LossFn, params: Params, examples, validation, settings, key: PRNGKey, *,
-  constrain: Callable = lambda optimizer: optimizer, folder: pathlib.Path | None = None
+  constrain: Callable = lambda optimizer: optimizer, folder: pathlib.Path | None = None,
+  take: Callable = train.take_rows
 ) -> Fitted:
   """Minimises the mean loss over examples (arrays [F, ...]) as `settings` say.
 
@@ -54,13 +55,15 @@ def fit(
       final_learning_rate, weight_decay, max_norm, ema_decay.
     constrain: of the optimizer, e.g. `train.with_projection`.
     folder: of the checkpoints; None keeps nothing.
+    take: makes examples of rows, see `train.make_train_chunk`.
   """
   key_fit, key_validation = jax.random.split(key)
   optimizer = constrain(make_optimizer(settings))
   step = train.make_train_step(loss, optimizer, ema_decay=train.warmup_ema(settings.ema_decay))
   chunk = train.make_train_chunk(
-    step, batch_size=settings.batch_size, num_steps=settings.validate_every)
-  validate = train.make_validation(loss, batch_size=settings.batch_size, num_batches=20)
+    step, batch_size=settings.batch_size, num_steps=settings.validate_every, take=take)
+  validate = train.make_validation(
+    loss, batch_size=settings.batch_size, num_batches=20, take=take)
   examples, validation = jax.tree.map(jnp.asarray, (examples, validation))
   best = Best(params, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32))
   # A chunk donates its state, which must share nothing with what is kept.

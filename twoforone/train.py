@@ -197,9 +197,14 @@ def make_train_step(
   return train_step
 
 
+def take_rows(data: Any, index: Int[Array, ' batch']) -> Any:
+  """The examples `index` of a pytree of arrays [F, ...]."""
+  return jax.tree.map(lambda a: a[index], data)
+
+
 def make_train_chunk(
   train_step: TrainStep, *, batch_size: int, num_steps: int,
-  place: Callable[[Any], Any] = lambda batch: batch
+  place: Callable[[Any], Any] = lambda batch: batch, take: Callable[..., Any] = take_rows
 ) -> Callable:
   """chunk(state, key, data) -> (state, metrics[num_steps]): a jitted scan, batches drawn inside.
 
@@ -212,13 +217,15 @@ def make_train_chunk(
     num_steps: updates in a chunk.
     place: of each batch, `sharding.make_split` to divide it over devices; state and data are then
       copied to each of them (`sharding.replicate`).
+    take: (data, index [batch]) -> examples; index counts along the first array of the data. For
+      examples that are made from parts of the data, as windows of trajectories are.
   """
 
   def one_step(state, key, data):
     key_batch, key_loss = jax.random.split(jax.random.fold_in(key, state.step))
     size = len(jax.tree.leaves(data)[0])
     index = jax.random.randint(key_batch, (batch_size,), 0, size)
-    return train_step(state, key_loss, place(jax.tree.map(lambda a: a[index], data)))
+    return train_step(state, key_loss, place(take(data, index)))
 
   def chunk(state, key, data):
     return jax.lax.scan(lambda s, _: one_step(s, key, data), state, length=num_steps)
@@ -259,8 +266,13 @@ def fit(
   return state
 
 
-def make_validation(loss: LossFn, *, batch_size: int, num_batches: int) -> Callable:
-  """validate(params, key, data) -> mean loss over fixed draws; the same key, the same draws."""
+def make_validation(
+  loss: LossFn, *, batch_size: int, num_batches: int, take: Callable[..., Any] = take_rows
+) -> Callable:
+  """validate(params, key, data) -> mean loss over fixed draws; the same key, the same draws.
+
+  `take` as in `make_train_chunk`.
+  """
 
   mean = _make_mean(loss)
 
@@ -269,9 +281,7 @@ def make_validation(loss: LossFn, *, batch_size: int, num_batches: int) -> Calla
       key_batch, key_loss = jax.random.split(key)
       size = len(jax.tree.leaves(data)[0])
       index = jax.random.randint(key_batch, (batch_size,), 0, size)
-      keys = jax.random.split(key_loss, batch_size)
-      batch = jax.tree.map(lambda a: a[index], data)
-      return None, mean(params, keys, batch)
+      return None, mean(params, jax.random.split(key_loss, batch_size), take(data, index))
     return jnp.mean(jax.lax.scan(one_batch, None, jax.random.split(key, num_batches))[1])
 
   return jax.jit(validate)
