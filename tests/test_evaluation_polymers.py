@@ -9,10 +9,12 @@ from twoforone.evaluation import agreement, densities, polymers, relaxation
 RNG = np.random.default_rng(0)
 
 
-def ornstein_uhlenbeck(tau: float, frames: int, *shape: int) -> np.ndarray:
+def ornstein_uhlenbeck(
+  rng: np.random.Generator, tau: float, frames: int, *shape: int
+) -> np.ndarray:
   """Unit variance, C(t) = exp(-t / tau), started in equilibrium."""
   decay = np.exp(-1 / tau)
-  noise = RNG.normal(size=(frames, *shape))
+  noise = rng.normal(size=(frames, *shape))
   noise[1:] *= np.sqrt(1 - decay**2)
   return lfilter([1.0], [1.0, -decay], noise, axis=0)
 
@@ -84,11 +86,11 @@ def test_soundness_counts_frames_that_are_not_finite():
   x = np.zeros((10, 3, 3))
   x[:, :, 0] = [0, 1, 2]
   bonds = polymers.split_pairs(*path_graph(3))[0]
-  good = polymers.soundness(x, bonds, 1.5)
+  good = polymers.soundness(polymers.longest_distance(x, bonds), 1.5)
   assert good.sound and good == (10, 10, 0, 1.0)
   x[3, 2, 0], x[7, 1] = 5.0, np.nan
-  assert polymers.soundness(x, bonds, 1.5) == (10, 9, 1, 4.0)
-  lost = polymers.soundness(np.full((2, 3, 3), np.nan), bonds, 1.5)
+  assert polymers.soundness(polymers.longest_distance(x, bonds), 1.5) == (10, 9, 1, 4.0)
+  lost = polymers.soundness(np.full(2, np.nan), 1.5)
   assert not lost.sound and lost.finite == 0 and np.isnan(lost.longest)
 
 
@@ -119,7 +121,7 @@ def test_times_of_an_exact_exponential(tau):
 
 def test_times_of_an_ornstein_uhlenbeck_series():
   tau = 8.0
-  series = ornstein_uhlenbeck(tau, 4000, 40)
+  series = ornstein_uhlenbeck(RNG, tau, 4000, 40)
   single = np.array([relaxation.relaxation_times(relaxation.autocorrelation(
     relaxation.fluctuations(column)), 1.0) for column in series.T])
   together = relaxation.relaxation_times(

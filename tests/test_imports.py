@@ -14,11 +14,12 @@ LAYERS = (  # modules of each layer, and the layers they may import from
   ({'energy', 'prior', 'losses', 'sampler', 'force', 'langevin', 'sharding', 'checkpoint',
     'trajectory'}, {0, 1}),
   ({'simulate', 'tempering', 'metropolis', 'train'}, {0, 1, 3}),
-  ({'evaluation', 'checks', 'plots', 'maps'}, {0, 1}),
+  ({'evaluation', 'checks', 'plots', 'plots_polymers', 'maps'}, {0, 1}),
   ({'baselines'}, {0, 1, 2, 3, 4}),
 )
-# Noise is centred where positions are; a ladder is a simulation whose replicas are rungs.
-SIDEWAYS = {('schedule', 'geometry'), ('tempering', 'simulate')}
+# Noise is centred where positions are; a ladder is a simulation whose replicas are rungs; figures
+# share their colours.
+SIDEWAYS = {('schedule', 'geometry'), ('tempering', 'simulate'), ('plots_polymers', 'plots')}
 
 DOORS = {
   'jax_md': {'twoforone/langevin'}, 'optax': {'twoforone/train', 'experiments/'},

@@ -84,7 +84,7 @@ def profiles(
     axis.set(xlabel=f'{label} [°]', ylim=(0, top))
     _angle_axis(axis.xaxis, axis.set_xlim)
   axes[0].set_ylabel('free energy [kcal/mol]')
-  return _with_legend(figure, axes[0])
+  return with_legend(figure, axes[0])
 
 
 def histograms(
@@ -115,7 +115,7 @@ def histograms(
     axis.xaxis.set_major_locator(MaxNLocator(4, prune='both'))
   for axis in axes[::columns]:
     axis.set_ylabel('density')
-  return _with_legend(figure, axes[0])
+  return with_legend(figure, axes[0])
 
 
 def traces(
@@ -179,7 +179,7 @@ def curves(
         axis.minorticks_off()
     if y_log:
       axis.set_yscale('log')
-  return _with_legend(figure, axes[0])
+  return with_legend(figure, axes[0])
 
 
 def groups(
@@ -205,7 +205,7 @@ def groups(
   axes[0].set_ylabel(y_label)
   if y_log:
     axes[0].set_yscale('log')
-  return _with_legend(figure, axes[0])
+  return with_legend(figure, axes[0])
 
 
 def _row(count: int, width: float = 3.2, **options):
@@ -216,7 +216,7 @@ def _row(count: int, width: float = 3.2, **options):
   return figure, axes
 
 
-def _with_legend(figure: Figure, axis) -> Figure:
+def with_legend(figure: Figure, axis) -> Figure:
   """One legend above the panels, where it covers no data; rows as wide as the figure."""
   handles, names = axis.get_legend_handles_labels()
   inches = 0.08 * (max(map(len, names)) + 6)  # of an entry: its letters, line and gap

@@ -88,17 +88,21 @@ class Soundness(NamedTuple):
     return self.finite == self.frames and self.stretched == 0
 
 
-def soundness(x: Float[np.ndarray, 'frames n 3'], bonds: Pairs, limit: float) -> Soundness:
+def soundness(longest: Float[np.ndarray, ' frames'], limit: float) -> Soundness:
   """The record of one chain.
 
   Args:
-    bonds: bonded pairs, at least one.
+    longest: bond of each frame, from `longest_distance`; not finite where positions are not.
     limit: of a bond, for example 1.5 times the reference's 99.9 per cent quantile.
   """
-  finite = np.isfinite(x).all(axis=(1, 2))
-  longest = distances(x[finite], bonds).max(axis=1, initial=0.0)
-  return Soundness(len(x), int(finite.sum()), int((longest > limit).sum()),
-                   float(longest.max()) if finite.any() else float('nan'))
+  finite = longest[np.isfinite(longest)]
+  return Soundness(len(longest), len(finite), int((finite > limit).sum()),
+                   float(finite.max()) if len(finite) else float('nan'))
+
+
+def longest_distance(x: Positions, pairs: Pairs) -> Float[np.ndarray, '*frames']:
+  """The greatest distance of the pairs in each frame, for example of all bonds."""
+  return distances(x, pairs).max(axis=-1)
 
 
 def closest_distance(x: Positions, pairs: Pairs) -> Float[np.ndarray, '*frames']:

@@ -96,7 +96,12 @@ def mean_squared_displacement(
     raise ValueError(f'lags: found {min(lags)} to {max(lags)}, expected 1 to '
                      f'{len(position) - 1}, below the number of frames')
   x = position.astype(np.float64)
-  return np.stack([np.mean(np.sum((x[lag:] - x[:-lag]) ** 2, axis=-1), axis=0) for lag in lags])
+
+  def displacement(lag):
+    step = x[lag:] - x[:-lag]
+    return np.einsum('f...d,f...d->...', step, step) / len(step)
+
+  return np.stack([displacement(lag) for lag in lags])
 
 
 def diffusion_coefficient(
@@ -116,4 +121,5 @@ def diffusion_coefficient(
     raise ValueError(f'window: found {window}, expected a first and a later last lag')
   offset = lags - lags.mean()
   msd = mean_squared_displacement(position, lags)
-  return np.tensordot(offset, msd, axes=(0, 0)) / np.sum(offset**2) / (6 * interval)
+  slope = np.tensordot(offset, msd, axes=(0, 0)) / np.sum(offset**2)
+  return np.asarray(slope / (6 * interval))

@@ -1,0 +1,115 @@
+"""What the numbers of learned steps must be, P1 to P9, and the table that says whether they are."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.score_time_integrated import RARE, STRETCH, Measured
+
+INFINITE = float('inf')
+
+
+class Criterion(NamedTuple):
+  """What a number must be: within `passes`, better within `target`; None for one only shown."""
+
+  id: str
+  label: str
+  passes: tuple[float, float] | None = None
+  target: tuple[float, float] | None = None
+
+
+CRITERIA = {
+  'sound': Criterion('P1', f'chains finite throughout, no bond over {STRETCH:g} q',
+                     (1, INFINITE), (1, INFINITE)),
+  'length': Criterion('P1', 'rollout / training trajectory', (10, INFINITE), (10, INFINITE)),
+  'radius r2': Criterion('P2', 'r² of mean Rg²', (0.8, INFINITE), (0.9, INFINITE)),
+  'radius relative error': Criterion('P3', 'relative MAE of mean Rg²', (0, 0.2), (0, 0.12)),
+  'radius R2': Criterion('P3', 'R² of mean Rg²', (0.6, INFINITE), (0.85, INFINITE)),
+  'log tau r2': Criterion('P4', 'r² of log τ', (0.5, INFINITE), (0.6, INFINITE)),
+  'tau r2': Criterion('P4', 'r² of τ', (0.4, INFINITE), (0.6, INFINITE)),
+  'tau ratio': Criterion('P5', 'median τ / reference', (0.67, 1.5), (0.8, 1.25)),
+  'radius W1': Criterion('P6', 'W1 of Rg² / replicas', (0, 4), (0, 2)),
+  'collisions': Criterion('P7', 'collision excess', (0, 3), (0, 1.5)),
+  'bond mean': Criterion('P8', 'deviation of bond mean', (0, 0.05), (0, 0.02)),
+  'bond sd': Criterion('P8', 'deviation of bond sd', (0, 0.1), (0, 0.05)),
+  'diffusion': Criterion('P9', 'D / exact', (0.75, 1.25), (0.9, 1.1)),
+  'radius error': Criterion('', 'MAE of mean Rg²'),
+  'log tau r2 without length': Criterion('', 'r² of log τ, trend with log N removed'),
+  'log integrated tau r2': Criterion('', 'r² of log τ, integrated'),
+  'log fitted tau r2': Criterion('', 'r² of log τ, fitted'),
+  'log end-to-end tau r2': Criterion('', 'r² of log τ of the end-to-end vector'),
+  'bond mean, worst chain': Criterion('', 'deviation of bond mean, worst chain'),
+  'bond sd, worst chain': Criterion('', 'deviation of bond sd, worst chain'),
+}
+PRECONDITIONS = {'radius r2': 0.95, 'log tau r2': 0.8}  # of the floor, else it is too short
+LEGEND = (
+  'Cells: mean over seeds, range in brackets, verdict of the mean. A number that not all chains '
+  'have is not met; N is how many have it. Every number is the mean of those against replica A '
+  'and against replica B alone, on as many frames; floor: replica A against B. τ: first crossing '
+  'of 1/e by the autocorrelation of Rg²; a correlation that never falls so far has none. q: the '
+  f'99.9 % quantile of the reference\'s bonds. Collision excess: frames whose closest pair is '
+  f'below the reference\'s {100 * RARE:g} % quantile, over {100 * RARE:g} %, mean over chains; a '
+  'frame that is not finite is a collision. Deviations: mean over chains of |ratio - 1|. Rg² is '
+  'that of the beads.')
+
+Seeds = dict[int, dict[str, Measured]]
+
+
+def verdict(criterion: Criterion, seeds: Sequence[Measured], chains: int) -> str:
+  """'met (target)', 'met', 'not met', or '' where nothing is asked."""
+  if criterion.passes is None:
+    return ''
+  value, fewest = np.mean([m.value for m in seeds]), min(m.chains for m in seeds)
+  if fewest < chains or not _within(value, criterion.passes):
+    return 'not met'
+  return 'met (target)' if _within(value, criterion.target) else 'met'
+
+
+def _within(value: float, ends: tuple[float, float]) -> bool:
+  return bool(ends[0] <= value <= ends[1])
+
+
+def preconditions(limits: dict[str, Measured], chains: int) -> list[str]:
+  """Whether the reference is long enough to judge anything."""
+  lines = []
+  for key, least in PRECONDITIONS.items():
+    value, known = limits[key]
+    met = value >= least and known == chains
+    lines.append(f'Precondition, {CRITERIA[key].label} between the reference replicas: '
+                 f'{value:.3g}, at least {least:g} needed, {known} of {chains} chains: '
+                 + ('met.' if met else 'not met; the reference is too short.'))
+  return lines
+
+
+def criteria_table(
+  table: dict[str, Seeds], limits: dict[str, Measured], verdicts: dict[str, dict[str, str]],
+  chains: int
+) -> str:
+  """Markdown: a line per criterion, a column per model."""
+  heads = [f'{name} ({len(seeds)} seed{"s" * (len(seeds) > 1)})' for name, seeds in table.items()]
+  lines = [('', 'criterion', 'pass', 'target', 'floor', *heads), ('---',) * (5 + len(heads))]
+  for key, criterion in CRITERIA.items():
+    cells = [_cell(column(seeds, key), chains, verdicts[name][key])
+             for name, seeds in table.items()]
+    lines.append((criterion.id, criterion.label, _interval(criterion.passes),
+                  _interval(criterion.target), _cell([limits[key]], chains, ''), *cells))
+  return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+
+
+def column(seeds: Seeds, key: str) -> list[Measured]:
+  return [numbers[key] for numbers in seeds.values()]
+
+
+def _cell(seeds: Sequence[Measured], chains: int, text: str) -> str:
+  values, fewest = np.array([m.value for m in seeds]), min(m.chains for m in seeds)
+  spread = f' ({values.min():.3g} to {values.max():.3g})' if len(values) > 1 else ''
+  count = f', N = {fewest} of {chains}' if fewest < chains else ''
+  return f'{values.mean():.3g}{spread}{count}' + (f': {text}' if text else '')
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+  if ends is None:
+    return ''
+  low, high = ends
+  return f'≥ {low:g}' if high == INFINITE else f'≤ {high:g}' if low == 0 else f'{low:g} to {high:g}'

@@ -1,0 +1,116 @@
+"""The report of learned steps: each criterion met or not, beside the floor of two references.
+
+Leaves report.md, metrics.json, metrics.csv (a line per model, seed and number), chains.csv (a line
+per model, seed and chain) and the figures.
+"""
+
+import csv
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from experiments import study
+from experiments.criteria_time_integrated import (
+  CRITERIA,
+  LEGEND,
+  Seeds,
+  column,
+  criteria_table,
+  preconditions,
+  verdict,
+)
+from experiments.score_time_integrated import STRETCH, collision_excess, floor, soundness
+from experiments.summary_time_integrated import Reference, Summary
+from twoforone import plots
+
+COSTS = {'NLL': '{:.3f}', 'training [s]': '{:.0f}', 'rollout [s]': '{:.1f}', 'speed': '{:.1f}'}
+
+
+def write(
+  folder: pathlib.Path, table: dict[str, Seeds], costs: dict[str, dict[int, dict[str, float]]],
+  summaries: dict[str, dict[int, Summary]], reference: Reference,
+  figures: Mapping[str, tuple[str, plots.Figure]], notes: Sequence[str] = ()
+) -> pathlib.Path:
+  """Writes everything into the folder; returns report.md.
+
+  Args:
+    table: model -> seed -> numbers of `score_time_integrated.score`.
+    costs: model -> seed -> the columns of COSTS; NLL per coordinate, speed against the same
+      molecular dynamics on the same device. One that is absent is shown as nan.
+    summaries: model -> seed -> what the scores were made of.
+    figures: file name without suffix -> (caption, figure).
+    notes: paragraphs above the tables.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  for name, (_, figure) in figures.items():
+    plots.save(figure, folder / f'{name}.png')
+  limits, chains = floor(reference), len(reference.size)
+  verdicts = {name: {key: verdict(criterion, column(seeds, key), chains)
+                     for key, criterion in CRITERIA.items()} for name, seeds in table.items()}
+  _write_numbers(folder, table, limits, verdicts, costs)
+  rows = chain_rows(summaries, reference)
+  _write_csv(folder / 'chains.csv', rows)
+  full = {name: {seed: dict.fromkeys(COSTS, float('nan')) | row for seed, row in seeds.items()}
+          for name, seeds in costs.items()}
+  sections = [
+    '# Learned steps of unseen polymers', *notes, *preconditions(limits, chains), *unsound(rows),
+    criteria_table(table, limits, verdicts, chains), LEGEND, study.format_table(full, COSTS),
+    *(f'![{caption}]({name}.png)\n\n{caption}' for name, (caption, _) in figures.items())]
+  path = folder / 'report.md'
+  path.write_text('\n\n'.join(sections) + '\n')
+  return path
+
+
+def chain_rows(
+  summaries: dict[str, dict[int, Summary]], reference: Reference
+) -> list[dict[str, float | str]]:
+  """A line per model, seed and chain; replica A is held against B, all others against A."""
+  first, second = reference.replicas
+  sets = [('replica A', 0, first, second), ('replica B', 0, second, first)]
+  sets += [(name, seed, found, first) for name, seeds in summaries.items()
+           for seed, found in seeds.items()]
+  rows = []
+  for name, seed, found, other in sets:
+    excess = collision_excess(found, other)
+    for c, record in enumerate(soundness(found, other)):
+      rows.append({
+        'model': name, 'seed': seed, 'chain': c, 'particles': float(reference.size[c]),
+        **record._asdict(), 'mean Rg2': float(found.radius[:, c].mean()),
+        **dict(zip(('tau', 'integrated tau', 'fitted tau'), map(float, found.times[:, c]),
+                   strict=True)),
+        'end-to-end tau': float(found.ends[c]), 'collision excess': float(excess[c]),
+        'bond mean': float(found.bonds[0, c]), 'bond sd': float(found.bonds[1, c]),
+        'D': float(found.diffusion[c]), 'exact D': float(reference.diffusion[c])})
+  return rows
+
+
+def unsound(rows: list[dict]) -> list[str]:
+  """A paragraph for each run with chains that were lost or stretched, which names them."""
+  runs = {}
+  for row in rows:
+    if row['finite'] < row['frames'] or row['stretched']:
+      runs.setdefault((row['model'], row['seed']), []).append(
+        f'{row["chain"]} ({row["finite"]} of {row["frames"]} frames finite, {row["stretched"]} '
+        f'with a bond over {STRETCH:g} q)')
+  return [f'Not sound, {model}, seed {seed}: chain {"; chain ".join(found)}.'
+          for (model, seed), found in runs.items()]
+
+
+def _write_numbers(folder, table, limits, verdicts, costs) -> None:
+  numbers = {
+    'floor': {key: limits[key]._asdict() for key in limits},
+    'models': {name: {seed: {key: m._asdict() for key, m in row.items()}
+                      for seed, row in seeds.items()} for name, seeds in table.items()},
+    'verdicts': verdicts, 'costs': costs}
+  (folder / 'metrics.json').write_text(json.dumps(numbers, indent=2, ensure_ascii=False) + '\n')
+  _write_csv(folder / 'metrics.csv', [
+    {'model': name, 'seed': seed, 'id': CRITERIA[key].id, 'number': key, **m._asdict(),
+     'floor': limits[key].value, 'verdict over seeds': verdicts[name][key]}
+    for name, seeds in table.items() for seed, row in seeds.items() for key, m in row.items()])
+
+
+def _write_csv(path: pathlib.Path, rows: list[dict]) -> None:
+  with open(path, 'w', newline='') as file:
+    writer = csv.DictWriter(file, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
