@@ -102,6 +102,23 @@ class MarkovGaussian(NamedTuple):
     return jnp.where(real[:, None] & real, jnp.linalg.inv(self.precision()), 0)
 
 
+def isotropic_gaussian(
+  mean: Accelerations, local: Float[Array, ' n'], pair: Float[Array, '2 n n'],
+  unit: Float[Array, 'n n 3'], beads: BeadGraph, *, min_std: float = 0.05
+) -> DiagonalGaussian:
+  """Isotropic noise from any real numbers; takes what `markov_gaussian` takes, needs no pairs.
+
+  Args:
+    mean: [n, 3].
+    local: for the standard deviation min_std + softplus(local), of each bead.
+    pair, unit: not used.
+    beads: which are real.
+    min_std: least standard deviation.
+  """
+  del pair, unit
+  return DiagonalGaussian(mean, min_std + jax.nn.softplus(local)[:, None], beads.mask)
+
+
 def markov_gaussian(
   mean: Accelerations, local: Float[Array, ' n'], pair: Float[Array, '2 n n'],
   unit: Float[Array, 'n n 3'], beads: BeadGraph, *, floor: float = 1e-2, cap: float = 1e3
