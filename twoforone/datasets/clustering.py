@@ -18,8 +18,9 @@ def cluster_graph(
   """The bead of each atom: round(N / level) connected parts, at least 1, of a molecule of N atoms.
 
   Molecules are never mixed. Beads are numbered molecule by molecule, along a linear chain in its
-  order. Sizes differ by at most one atom on a linear chain; with single side atoms they are less than
-  two from the mean, but a star has no equal connected parts. The same graph gives the same beads.
+  order. Sizes differ by at most one atom on a linear chain; with single side atoms they are
+  less than two from the mean, but a star has no equal connected parts. The same graph gives the
+  same beads.
 
   Args:
     bonds: pairs of atoms.
