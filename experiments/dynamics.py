@@ -106,9 +106,11 @@ def run_to_disk(
   claim(folder, {**settings, 'params': fingerprint(params)})
   mesh = sharding.make_mesh(size=replicas)
   done = trajectory.count_parts(folder)
+  copies = None
   if done:
     state = checkpoint.restore(folder / 'state', state, step=done)
-  found, lost, copies = state, find_lost(state), None
+    copies = _count_copies(trajectory.read_part(folder, done - 1)['x'])
+  found, lost = state, find_lost(state)
   for part in range(done if sharding.is_first() else 0):
     on_part(part, functools.partial(trajectory.read_part, folder, part))
   params = sharding.replicate(mesh, params)
@@ -125,11 +127,16 @@ def run_to_disk(
       trajectory.write_part(folder, part, arrays)
       on_part(part, lambda arrays=arrays: arrays)
     sharding.wait('part')
-    lost, copies = find_lost(found), int(np.prod(frames.shape[1:-2]))
+    lost, copies = find_lost(found), _count_copies(frames)
     seconds = time.monotonic() - start
     (progress or print_progress)(Progress(
       part + 1, num_parts, steps_per_part / seconds, (num_parts - part - 1) * seconds, lost))
   return found, lost
+
+
+def _count_copies(x: Array | np.ndarray) -> int:
+  """Configurations in each frame of [F, ..., n, 3]."""
+  return int(np.prod(x.shape[1:-2]))
 
 
 def read_run(

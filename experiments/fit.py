@@ -70,15 +70,19 @@ def fit(
   state = train.init_train_state(jax.tree.map(jnp.copy, params), optimizer)
   if folder is not None and checkpoint.latest_step(folder) is not None:
     state, best = checkpoint.restore(folder, (state, best))
-  start = time.monotonic()
+  first, start = int(state.step), time.monotonic()
 
   def progress(state, metrics):
     nonlocal best
-    value = validate(state.ema_params, key_validation, validation)
+    step, value = int(state.step), validate(state.ema_params, key_validation, validation)
     if value < best.validation:
       best = jax.tree.map(jnp.copy, Best(state.ema_params, value, state.step))
     if folder is not None:
-      checkpoint.save(folder, int(state.step), (state, best), keep=1)
+      checkpoint.save(folder, step, (state, best), keep=1)
+    rate = (step - first) / (time.monotonic() - start)
+    print(f'step {step} of {settings.num_steps}, {rate:.1f} steps/s, '
+          f'{(settings.num_steps - step) / rate:.0f} s left, loss {metrics.loss.mean():.4f}, '
+          f'validation {value:.4f}', flush=True)
 
   train.fit(chunk, state, key_fit, examples, num_steps=settings.num_steps, progress=progress)
   return Fitted(best.params, time.monotonic() - start, float(best.validation), int(best.step))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import compare, fit, toys
+from experiments import compare, fit, toy_contest, toys
 from experiments.configs import compare as compare_config
 
 
@@ -16,6 +16,7 @@ def test_the_exact_profile_scores_zero(name, difference, weight):
   exact = problem.exact
   found = toys.Found(exact.energy + 5.0, exact.force, exact.s, 0.0)
   row = toys.score(problem, found)
+  assert set(toy_contest.COLUMNS) <= set(row)
   assert row['rms_4'] < 1e-9 and row['rms_8'] < 1e-9 and row['force error'] < 1e-9
   # The tabulated weight of Müller has four digits.
   np.testing.assert_allclose(row['difference'], difference, atol=2e-3)

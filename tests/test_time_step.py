@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from twoforone.baselines.time_integrated.graph import Scales, make_system
+from twoforone.baselines.time_integrated.guard import Guard
 from twoforone.baselines.time_integrated.history import (
   Example,
   fit_scales,
@@ -13,7 +14,12 @@ from twoforone.baselines.time_integrated.history import (
   make_take,
   make_windows,
 )
-from twoforone.baselines.time_integrated.model import StepModel, make_step, make_step_loss
+from twoforone.baselines.time_integrated.model import (
+  StepModel,
+  make_step,
+  make_step_loss,
+  with_guard,
+)
 from twoforone.baselines.time_integrated.noise import DiagonalGaussian
 from twoforone.baselines.time_integrated.rollout import init_rollout, observe, rollout
 
@@ -219,3 +225,15 @@ def test_observed_distances():
   x = jnp.array([[0.0, 0, 0], [2, 0, 0], [2, 3, 0], [0, 0, 0.1]])
   seen = observe(x, beads)
   assert seen.closest == pytest.approx(2.0) and seen.longest == pytest.approx(3.0)
+
+
+def test_the_guard_only_adds_its_pull_to_the_mean():
+  model, beads = make_constant(), chain().beads
+  history = jnp.array([[0.0, 0, 0], [5, 0, 0], [6, 0, 0], [0, 0, 0]])[None].repeat(2, axis=0)
+  params = {'dynamics': jnp.asarray(0.3)}
+  plain, latent = model.predict(params, history, None, beads)
+  guarded, same = with_guard(model, Guard(r_max=4.0, rate=0.25), SCALES).predict(
+    params, history, None, beads)
+  pull = np.array([[0.25, 0, 0], [-0.25, 0, 0], [0, 0, 0], [0, 0, 0]]) / SCALES.acceleration
+  np.testing.assert_allclose(guarded.mean - plain.mean, pull, atol=1e-5)  # rounding of 1/0.25
+  assert (latent == same).all() and (guarded.std == plain.std).all()

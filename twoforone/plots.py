@@ -156,6 +156,8 @@ def curves(
 ) -> Figure:
   """Curves with error bars, a panel per quantity, and labelled horizontal lines in all of them.
 
+  One legend above where all panels have the same names, else one in each panel.
+
   Args:
     panels: panel title -> name -> curve.
     y_label: one for all panels or one for each.
@@ -179,7 +181,11 @@ def curves(
         axis.minorticks_off()
     if y_log:
       axis.set_yscale('log')
-  return with_legend(figure, axes[0])
+  if len({tuple(named) for named in panels.values()}) == 1:
+    return with_legend(figure, axes[0])
+  for axis in axes:
+    axis.legend(frameon=False, fontsize='x-small')
+  return figure
 
 
 def groups(

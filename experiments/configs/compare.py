@@ -21,7 +21,7 @@ SHORT = {'num_steps': 20, 'validate_every': 10, 'batch_size': 128}
 TOY = {
   'frames': 100_000,           # of each seed, a fifth for validation
   'seeds': (0, 1, 2),
-  'generator_spline': TRAIN | {'num_steps': 2500, 'batch_size': 2048, 'learning_rate': 2e-2},
+  'generator_spline': TRAIN | {'batch_size': 2048, 'learning_rate': 2e-2},
   'generator_affine': TRAIN,
   'generator_plane': TRAIN,
   'flow': TRAIN,               # Flow i.i.d. and the teacher of Flow-CGNet

@@ -30,7 +30,7 @@ from twoforone.baselines.splines import fit_box
 from twoforone.types import EnergyFn, LossFn, Scalar
 
 
-def monotone_spline(*, box: float, num_bins: int = 16) -> Flow:
+def monotone_spline(*, box: float, num_bins: int = 24) -> Flow:
   """One number by one spline on [-box, box]: the exact 1-D model, with `splines.fit_box`."""
   return elementwise(1, spline(num_bins, low=-box, high=box))
 

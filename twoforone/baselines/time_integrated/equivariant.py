@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from twoforone.baselines.time_integrated import noise
+from twoforone.baselines.time_integrated.dense import Dense
 from twoforone.baselines.time_integrated.graph import BeadGraph, Scales, edge_mask
 from twoforone.geometry import safe_norm
 from twoforone.types import Beads, Scalar
@@ -62,7 +63,10 @@ def make_pairs(x: Beads, beads: BeadGraph, reach: float) -> Pairs:
     beads: which are real, and which are bonded.
     reach: distance at which messages of beads that are not bonded have fallen to a half.
   """
-  difference = x[None] - x[:, None]
+  # x_j - x_i as a product: XLA fuses a plain difference, and all that leads to x, noise drawn for it
+  # included, into each use on a CPU; training steps then take almost twice as long.
+  same = jnp.eye(len(x), dtype=x.dtype)
+  difference = jnp.matmul(same[None] - same[:, None], x, precision='highest')
   d = safe_norm(difference, SHORTEST**2)[..., None]
   centres, widths = jnp.asarray(CENTRES, x.dtype), jnp.asarray(WIDTHS, x.dtype)
   bonded = jnp.asarray(beads.bonded)[..., None]
@@ -80,10 +84,10 @@ class PairFeatures(nn.Module):
 
   @nn.compact
   def __call__(self, h: Array, v: Array, pairs: Pairs) -> Array:
-    own, other = jnp.split(nn.Dense(2 * self.width)(h), 2, axis=-1)
-    own_v, other_v = jnp.split(nn.Dense(2 * self.width, use_bias=False)(v), 2, axis=-1)
+    own, other = jnp.split(Dense(2 * self.width)(h), 2, axis=-1)
+    own_v, other_v = jnp.split(Dense(2 * self.width, use_bias=False)(v), 2, axis=-1)
     along = sum(pairs.unit[..., k, None] * (own_v[:, None, k] + other_v[:, k]) for k in range(3))
-    distance = nn.Dense(self.width, use_bias=False)(pairs.radial)
+    distance = Dense(self.width, use_bias=False)(pairs.radial)
     return nn.silu(distance + own[:, None] + other + along)
 
 
@@ -97,20 +101,20 @@ class Layer(nn.Module):
     known, v_known = nn.LayerNorm()(h), bounded(v)
     features = PairFeatures(h.shape[-1])(known, v_known, pairs)
     sums = collect(pairs, features)
-    pointing = nn.Dense(v.shape[-1], use_bias=False)(sums[:, 1:])
-    gate = nn.Dense(v.shape[-1], use_bias=False)(features) * pairs.arrow[..., :1]
+    pointing = Dense(v.shape[-1], use_bias=False)(sums[:, 1:])
+    gate = Dense(v.shape[-1], use_bias=False)(features) * pairs.arrow[..., :1]
     v = v + pointing + jnp.sum(gate[:, :, None] * v_known, axis=1)
     return self._updated(h, v, known, sums[:, 0])
 
   def _updated(self, h, v, known, message):
     width, vectors = h.shape[-1], v.shape[-1]
-    p, q, r = jnp.split(nn.Dense(3 * vectors, use_bias=False)(bounded(v)), 3, axis=-1)
+    p, q, r = jnp.split(Dense(3 * vectors, use_bias=False)(bounded(v)), 3, axis=-1)
     axial = jnp.cross(p, q, axis=1)
     seen = [known, message, dot(p, q), dot(r, r)] + ([dot(axial, r)] if self.chiral else [])
-    hidden = nn.silu(nn.Dense(width)(jnp.concatenate(seen, axis=-1)))
-    change, gate = jnp.split(nn.Dense(width + vectors)(hidden), [width], axis=-1)
+    hidden = nn.silu(Dense(width)(jnp.concatenate(seen, axis=-1)))
+    change, gate = jnp.split(Dense(width + vectors)(hidden), [width], axis=-1)
     v = v + gate[:, None] * r
-    return h + change, v + nn.Dense(vectors)(hidden)[:, None] * axial if self.chiral else v
+    return h + change, v + Dense(vectors)(hidden)[:, None] * axial if self.chiral else v
 
 
 class Readout(nn.Module):
@@ -127,7 +131,7 @@ class Readout(nn.Module):
   def __call__(self, h: Array, v: Array, pairs: Pairs) -> tuple[Array, Array, Array]:
     """The vector [n, 3], the numbers of beads [n, ...] and those of pairs [n, n, ...]."""
     known = nn.LayerNorm()(h)
-    hidden = nn.silu(nn.Dense(h.shape[-1])(known))
+    hidden = nn.silu(Dense(h.shape[-1])(known))
     gate, of_beads = jnp.split(_zero_dense(v.shape[-1] + self.bead_outputs)(hidden),
                                [v.shape[-1]], axis=-1)
     features = PairFeatures(h.shape[-1])(known, bounded(v), pairs)
@@ -163,10 +167,10 @@ class EquivariantDynamics(nn.Module):
   ) -> tuple[noise.DiagonalGaussian | noise.MarkovGaussian, Latent]:
     x, velocity = history[-1], jnp.diff(history, axis=0)
     pairs = make_pairs(x / self.scales.length, beads, self.reach)
-    v = nn.Dense(self.vectors, use_bias=False)(
+    v = Dense(self.vectors, use_bias=False)(
       jnp.moveaxis(velocity, 0, -1) / self.scales.velocity)
     known = jnp.concatenate([embedding, bead_numbers(beads, x.dtype), dot(v, v)], axis=-1)
-    h = nn.Dense(self.width)(known)
+    h = Dense(self.width)(known)
     for _ in range(self.num_layers):
       h, v = Layer(self.chiral)(h, v, pairs)
     mean, local, pair = Readout(1, 2)(h, v, pairs)
@@ -208,12 +212,12 @@ class EquivariantScore(nn.Module):
     pairs = make_pairs(x / self.scales.length, beads, self.reach)
     offset = centred(x, beads) - latent.expected
     offset = offset / jnp.sqrt(sigma**2 + self.scales.acceleration**2)
-    v = nn.Dense(self.vectors, use_bias=False)(
+    v = Dense(self.vectors, use_bias=False)(
       jnp.concatenate([offset[..., None], bounded(latent.vectors)], axis=-1))
     level = jnp.log(sigma / self.scales.length)[None]
-    level = nn.Dense(self.width)(nn.silu(nn.Dense(self.width)(level)))
+    level = Dense(self.width)(nn.silu(Dense(self.width)(level)))
     known = jnp.concatenate([nn.LayerNorm()(latent.scalars), dot(v, v)], axis=-1)
-    h = nn.Dense(self.width)(known) + level
+    h = Dense(self.width)(known) + level
     for _ in range(self.num_layers):
       h, v = Layer(self.chiral)(h, v, pairs)
     score, _, _ = Readout()(h, v, pairs)
@@ -250,4 +254,4 @@ def collect(pairs: Pairs, features: Float[Array, 'n n width']) -> Float[Array, '
 
 
 def _zero_dense(features):
-  return nn.Dense(features, kernel_init=nn.initializers.zeros)
+  return Dense(features, kernel_init=nn.initializers.zeros)

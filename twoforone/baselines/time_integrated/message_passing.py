@@ -18,10 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from twoforone.baselines.time_integrated.dense import Dense, matmul
 from twoforone.baselines.time_integrated.graph import BeadGraph, FineGraph, Scales, edge_mask, pool
 from twoforone.baselines.time_integrated.noise import DiagonalGaussian
 from twoforone.geometry import safe_norm
-from twoforone.networks.layers import Linear, uniform
+from twoforone.networks.layers import uniform
 from twoforone.types import Scalar
 
 Positions = Float[Array, 'n 3']
@@ -55,9 +56,10 @@ class MLP(nn.Module):
     ends = np.cumsum([part.shape[-1] for part in inputs])
     kernel = self.param('kernel', uniform(ends[-1] ** -0.5), (ends[-1], self.width))
     rows = jnp.split(kernel, ends[:-1])
-    h = sum(part @ k for part, k in zip(inputs, rows, strict=True))
+    h = sum(matmul(part, k) for part, k in zip(inputs, rows, strict=True))
     h = nn.relu(h + self.param('bias', uniform(ends[-1] ** -0.5), (self.width,)))
-    h = Linear(self.features, name='out')(nn.relu(Linear(self.width, name='hidden')(h)))
+    h = nn.relu(Dense(self.width, name='hidden')(h))
+    h = Dense(self.features, name='out')(h)
     return nn.LayerNorm(epsilon=1e-5, name='norm')(h) if self.norm else h
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from twoforone.baselines.time_integrated.graph import BeadGraph, Scales, System
+from twoforone.baselines.time_integrated.guard import Guard, stretch_guard
 from twoforone.baselines.time_integrated.history import Example, History, acceleration
 from twoforone.geometry import random_rotation
 from twoforone.types import Beads, LossFn, Params, PRNGKey, Scalar
@@ -72,6 +73,17 @@ def make_step_model(embedding, dynamics, score=None, radius=None) -> StepModel:
                    None if radius is None else evaluate_radius)
 
 
+def with_guard(model: StepModel, guard: Guard, scales: Scales) -> StepModel:
+  """The model with the stretch guard added to the mean of its accelerations."""
+
+  def predict(params, history, embedding, beads):
+    distribution, latent = model.predict(params, history, embedding, beads)
+    pull = stretch_guard(history[-1], beads, *guard) / scales.acceleration
+    return distribution._replace(mean=distribution.mean + pull), latent
+
+  return model._replace(predict=predict)
+
+
 def make_nll(model: StepModel, scales: Scales) -> Callable[..., tuple[Scalar, Any]]:
   """nll(params, history, x_next, embedding, beads) -> (-ln p(a) per coordinate, latent).
 
@@ -88,9 +100,9 @@ def make_nll(model: StepModel, scales: Scales) -> Callable[..., tuple[Scalar, An
 
 def make_step_loss(
   model: StepModel, scales: Scales, *, perturb: Callable | None = None, rotate: bool = False,
-  score_loss: Callable | None = None, share_latent: bool = False
+  score_loss: Callable | None = None, score_windows: int | None = None, share_latent: bool = False
 ) -> LossFn:
-  """Negative log-likelihood of the step + loss of the score, mean over the windows of an example.
+  """Negative log-likelihood of the step + loss of the score, means over the windows of an example.
 
   Args:
     model: networks.
@@ -98,30 +110,34 @@ def make_step_loss(
     perturb: noise on the history, from `make_perturb`; None for clean histories.
     rotate: turns every window at random, for networks that are not equivariant.
     score_loss: (params, key, (x_next, latent, beads)) -> [], for refinement.
+    score_windows: how many windows of an example the score is trained on; None for all.
     share_latent: let the loss of the score train the dynamics network too, as the original does;
       otherwise the steps that are learned do not depend on whether a score is.
   """
   nll = make_nll(model, scales)
 
   def window(params, key, frames, embedding, beads):
-    key_rotation, key_noise, key_score = jax.random.split(key, 3)
+    key_rotation, key_noise = jax.random.split(key)
     if rotate:
       frames = frames @ random_rotation(key_rotation).astype(frames.dtype)
     history, x_next = frames[:-1], frames[-1]
     if perturb is not None:
-      history = perturb(key_noise, history, beads)
+      # Held, or XLA would draw the noise anew wherever the networks read it: twice the time.
+      history = jax.lax.optimization_barrier(perturb(key_noise, history, beads))
     value, latent = nll(params, history, x_next, embedding, beads)
-    if score_loss is not None:
-      latent = latent if share_latent else jax.lax.stop_gradient(latent)
-      value += score_loss(params, key_score, (x_next, latent, beads))
-    return value
+    return value, (x_next, latent if share_latent else jax.lax.stop_gradient(latent))
 
   def loss(params, key, example: Example):
     fine, beads = example.system
     embedding = model.embed(params, fine, len(beads.mask))
-    keys = jax.random.split(key, len(example.frames))
-    return jnp.mean(jax.vmap(window, (None, 0, 0, None, None))(
-      params, keys, example.frames, embedding, beads))
+    keys = jax.random.split(key, (2, len(example.frames)))
+    values, seen = jax.vmap(window, (None, 0, 0, None, None))(
+      params, keys[0], example.frames, embedding, beads)
+    if score_loss is None:
+      return values.mean()
+    keys, seen = jax.tree.map(lambda a: a[:score_windows], (keys[1], seen))
+    scores = jax.vmap(lambda key, seen: score_loss(params, key, (*seen, beads)))(keys, seen)
+    return values.mean() + scores.mean()
 
   return loss
 

@@ -70,7 +70,8 @@ def make_score_loss(score: ConditionalScoreFn, sigmas: Levels) -> LossFn:
     x_next, latent, beads = example
     level_key, noise_key = jax.random.split(key)
     sigma = jax.random.choice(level_key, jnp.asarray(sigmas, x_next.dtype))
-    z = _noise(noise_key, x_next, beads)
+    # Held, or XLA would draw the noise anew wherever the network reads it.
+    z = jax.lax.optimization_barrier(_noise(noise_key, x_next, beads))
     s = score(params, x_next + sigma * z, latent, beads, sigma)
     return 0.5 * jnp.sum((s + z) ** 2 * beads.mask[:, None]) / (3 * jnp.sum(beads.mask))
 
