@@ -63,8 +63,8 @@ def make_pairs(x: Beads, beads: BeadGraph, reach: float) -> Pairs:
     beads: which are real, and which are bonded.
     reach: distance at which messages of beads that are not bonded have fallen to a half.
   """
-  # x_j - x_i as a product: XLA fuses a plain difference, and all that leads to x, noise drawn for it
-  # included, into each use on a CPU; training steps then take almost twice as long.
+  # x_j - x_i as a product: on a CPU a plain difference, and the noise drawn for x, are computed
+  # anew wherever they are used, and training steps take almost twice as long.
   same = jnp.eye(len(x), dtype=x.dtype)
   difference = jnp.matmul(same[None] - same[:, None], x, precision='highest')
   d = safe_norm(difference, SHORTEST**2)[..., None]
