@@ -57,7 +57,7 @@ def run(config: ConfigDict, workdir: str) -> dict[str, dict]:
   for seed in config.seeds:
     for name in config.runs:
       rows.setdefault(name, {})[seed] = run_one(config, contest, world, name, seed, folder)
-      table = contest.report(config, folder, world, rows)
+    table = contest.report(config, folder, world, rows)
   print(f'report: {folder / "report.md"}')
   return table
 
@@ -85,8 +85,8 @@ def train_network(config, world, setup, network: str, seed: int, folder: pathlib
   system, frames = jax.tree.map(lambda a: jnp.asarray(a[0]), tuple(first))
   key_init, key_fit = jax.random.split(jax.random.key(seed))
   fitted = fit.fit(
-    setup.loss, setup.model.init(key_init, system, frames[0, :-1]), world.train, world.validation,
-    config.train, key_fit, folder=own / 'state', take=takes[0])
+    setup.loss, jax.jit(setup.model.init)(key_init, system, frames[0, :-1]), world.train,
+    world.validation, config.train, key_fit, folder=own / 'state', take=takes[0])
   path = own / 'costs.json'
   if not path.exists():
     write_json(path, {
