@@ -47,8 +47,7 @@ def make_constant(std=1.0):
     return DiagonalGaussian(mean, jnp.full_like(mean, std), beads.mask), params['dynamics'] + mean
 
   return StepModel(lambda key, system, history: {'dynamics': jnp.zeros(()), 'score': jnp.ones(())},
-                   lambda params, fine, num_beads: jnp.zeros((num_beads, 1)), predict,
-                   None, None)
+                   lambda params, fine, num_beads: jnp.zeros((num_beads, 1)), predict, None)
 
 
 def test_a_system_is_padded_and_its_beads_bonded_where_bonds_cross():

@@ -30,22 +30,19 @@ class StepModel(NamedTuple):
       latent).
     score: (params, x, latent, beads, sigma) -> s[n, 3]; s / sigma is the score of the next frame
       blurred by sigma. None without refinement.
-    radius: (params, x, latent, beads) -> Rg of the fine particles in the latest frame. None
-      without the property head.
   """
 
   init: Callable[[PRNGKey, System, History], Params]
   embed: Callable[..., Float[Array, 'n e']]
   predict: Callable[..., tuple[Any, Any]]
   score: Callable[..., Beads] | None
-  radius: Callable[..., Scalar] | None
 
 
-def make_step_model(embedding, dynamics, score=None, radius=None) -> StepModel:
-  """The model of four flax modules; their parameters lie side by side in one dictionary."""
+def make_step_model(embedding, dynamics, score=None) -> StepModel:
+  """The model of two or three flax modules; their parameters lie side by side in one dictionary."""
 
   def init(key, system, history):
-    keys = jax.random.split(key, 4)
+    keys = jax.random.split(key, 3)
     fine, beads = system
     params = {'embedding': embedding.init(keys[0], fine, len(beads.mask))}
     nodes = embedding.apply(params['embedding'], fine, len(beads.mask))
@@ -53,8 +50,6 @@ def make_step_model(embedding, dynamics, score=None, radius=None) -> StepModel:
     _, latent = dynamics.apply(params['dynamics'], history, nodes, beads)
     if score is not None:
       params['score'] = score.init(keys[2], history[-1], latent, beads, jnp.ones(()))
-    if radius is not None:
-      params['radius'] = radius.init(keys[3], history[-1], latent, beads)
     return params
 
   def embed(params, fine, num_beads):
@@ -66,11 +61,7 @@ def make_step_model(embedding, dynamics, score=None, radius=None) -> StepModel:
   def evaluate_score(params, x, latent, beads, sigma):
     return score.apply(params['score'], x, latent, beads, sigma)
 
-  def evaluate_radius(params, x, latent, beads):
-    return radius.apply(params['radius'], x, latent, beads)
-
-  return StepModel(init, embed, predict, None if score is None else evaluate_score,
-                   None if radius is None else evaluate_radius)
+  return StepModel(init, embed, predict, None if score is None else evaluate_score)
 
 
 def with_guard(model: StepModel, guard: Guard, scales: Scales) -> StepModel:
