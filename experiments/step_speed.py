@@ -3,13 +3,11 @@
 Both are timed in one run, compiled, on the same chains.
 """
 
-import time
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import polymer_md, step_world
+from experiments import measure, polymer_md, step_world
 from twoforone.baselines.time_integrated.rollout import init_rollout, rollout
 
 REPEATS = 3
@@ -22,13 +20,10 @@ def time_rollout(config, world, step, model, params, chosen: np.ndarray) -> floa
   run = jax.jit(lambda params, state: rollout(
     step, params, state, embedding, systems.beads, num_frames=config.speed.frames))
   state = init_rollout(jax.random.key(0), jnp.asarray(world.histories[chosen]))
-  jax.block_until_ready(run(params, state))
-  seconds = []
-  for _ in range(REPEATS):
-    start = time.monotonic()
-    jax.block_until_ready(run(params, state))
-    seconds.append(time.monotonic() - start)
-  return min(seconds) / (config.speed.frames * config.interval)
+  loop = measure.compile_loop(
+    run, (params, state), lambda arguments, made: (params, made[0]), steps=config.speed.frames,
+    batch=len(chosen))
+  return min(measure.time_in_turn({'': loop}, repeats=REPEATS)['']) / config.interval
 
 
 def time_dynamics(config, species: np.ndarray) -> float:

@@ -9,7 +9,6 @@ import numpy as np
 from twoforone.baselines.time_integrated.graph import Scales, System, make_system
 from twoforone.baselines.time_integrated.history import Windows
 from twoforone.evaluation import polymers
-from twoforone.simulate import REASONS, BlowUp
 
 
 class World(NamedTuple):
@@ -68,10 +67,3 @@ def embed(model, params, systems: System):
   size = systems.beads.mask.shape[1]
   return jax.jit(jax.vmap(lambda fine: model.embed(params, fine, size)))(
     jax.tree.map(jnp.asarray, systems.fine))
-
-
-def find_lost(state, interval: float) -> list[BlowUp]:
-  """A record for each molecule that blew up."""
-  lost_frame, reason = np.asarray(state.lost_frame), np.asarray(state.reason)
-  return [BlowUp(int(r), int(lost_frame[r]), float((lost_frame[r] + 1) * interval),
-                 REASONS[reason[r]]) for r in np.flatnonzero(lost_frame >= 0)]

@@ -30,6 +30,7 @@ from twoforone import train, trajectory
 from twoforone.baselines.time_integrated.history import make_take
 from twoforone.baselines.time_integrated.model import make_nll
 from twoforone.baselines.time_integrated.rollout import init_rollout, rollout
+from twoforone.simulate import blow_ups
 
 CONTESTS = {'polymers': polymer_contest, 'ala2': alanine_contest}
 
@@ -125,7 +126,7 @@ def simulate(config, world, step, model, params, seed: int, folder: pathlib.Path
     num_parts=-(-settings.frames // settings.frames_per_part),
     steps_per_part=settings.frames_per_part * len(beads.mask), replicas=len(beads.mask),
     settings={'seed': seed, 'frames_per_part': settings.frames_per_part},
-    find_lost=lambda state: step_world.find_lost(state, config.interval))
+    find_lost=lambda state: blow_ups(state, config.interval))
   seconds = time.monotonic() - start
   frames = np.concatenate([part['x'] for part in trajectory.read_parts(folder)])[:settings.frames]
   missing = settings.frames - len(frames)  # once every molecule is lost the run ends

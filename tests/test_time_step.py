@@ -207,7 +207,9 @@ def test_the_stride_only_skips_frames():
 
 def test_a_molecule_that_runs_away_is_frozen_and_touches_no_other():
   state, embedding, beads = start()
-  state = state._replace(history=state.history.at[1].multiply(100.0))
+  walk = state.dynamics
+  state = state._replace(
+    dynamics=walk._replace(history=walk.history.at[1].multiply(100.0)))
   _, healthy, _ = rollout(damped(), 0.9, state, embedding, beads, num_frames=8)
   after, x, info = rollout(
     damped(explode=30.0), 0.9, state, embedding, beads, num_frames=8, max_bond=1e4)
@@ -215,7 +217,7 @@ def test_a_molecule_that_runs_away_is_frozen_and_touches_no_other():
   lost = int(after.lost_frame[1])
   assert 0 <= lost < 8 and int(after.reason[1]) == 2
   assert jnp.isnan(x[lost:, 1]).all() and jnp.isfinite(x[:lost, 1]).all()
-  assert jnp.isnan(info.longest[lost:, 1]).all() and jnp.isfinite(after.history[1]).all()
+  assert jnp.isnan(info.longest[lost:, 1]).all() and jnp.isfinite(after.dynamics.history[1]).all()
   assert (x[:, jnp.array([0, 2])] == healthy[:, jnp.array([0, 2])]).all()
 
 

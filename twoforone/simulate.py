@@ -128,6 +128,11 @@ def start_replicas(
   with jax.default_matmul_precision('highest'):
     dynamics = jax.vmap(integrator.init, in_axes=(None, 0, 0, 0))(
       params, jax.random.split(key, replicas), jax.vmap(project)(x), kT)
+  return first_state(dynamics, replicas)
+
+
+def first_state(dynamics: Any, replicas: int) -> SimulationState:
+  """The state before the first frame, all replicas sound."""
   return SimulationState(
     dynamics, frame=jnp.zeros((), jnp.int32), lost_frame=jnp.full(replicas, -1, jnp.int32),
     reason=jnp.zeros(replicas, jnp.int32))
@@ -170,15 +175,21 @@ def simulate(
   def frame(state, _):
     was_lost = state.lost_frame >= 0
     dynamics, reason, (x, info) = jax.vmap(advance)(state.dynamics, was_lost, kT)
-    new = ~was_lost & (reason > 0)
-    return SimulationState(
-      dynamics, frame=state.frame + 1,
-      lost_frame=jnp.where(new, state.frame, state.lost_frame),
-      reason=jnp.where(new, reason, state.reason)), (x, info)
+    return next_state(state, dynamics, reason), (x, info)
 
   with jax.default_matmul_precision('highest'):
     state, (x, info) = jax.lax.scan(frame, state, length=num_frames)
   return state, x, info
+
+
+def next_state(
+  state: SimulationState, dynamics: Any, reason: Int[Array, ' R']
+) -> SimulationState:
+  """One frame on; a replica with a reason that was sound until now is marked as lost at it."""
+  new = (state.lost_frame < 0) & (reason > 0)
+  return SimulationState(
+    dynamics, frame=state.frame + 1, lost_frame=jnp.where(new, state.frame, state.lost_frame),
+    reason=jnp.where(new, reason, state.reason))
 
 
 def make_simulation(

@@ -17,7 +17,13 @@ from jaxtyping import Array, Float
 
 from twoforone.baselines.time_integrated import noise
 from twoforone.baselines.time_integrated.dense import Dense
-from twoforone.baselines.time_integrated.graph import BeadGraph, Scales, edge_mask
+from twoforone.baselines.time_integrated.graph import (
+  BeadGraph,
+  Scales,
+  centred,
+  edge_mask,
+  relative_mass,
+)
 from twoforone.geometry import safe_norm
 from twoforone.types import Beads, Scalar
 
@@ -140,12 +146,11 @@ class Readout(nn.Module):
     return jnp.sum(gate[:, None] * v, axis=-1) + push, of_beads, of_pairs
 
 
-class EquivariantDynamics(nn.Module):
-  """(history, embedding, beads) -> distribution of the whitened acceleration, Latent.
+class EquivariantNetwork(nn.Module):
+  """What both networks of the step are made of.
 
   Attributes:
     scales: what lengths, velocities and accelerations are divided by.
-    distribution: `markov_gaussian` or `isotropic_gaussian`; their options by `functools.partial`.
     width: scalars of a bead and features of a pair.
     vectors: vectors of a bead.
     num_layers: rounds of messages.
@@ -154,25 +159,41 @@ class EquivariantDynamics(nn.Module):
   """
 
   scales: Scales
-  distribution: Callable = noise.markov_gaussian
   width: int = 48
   vectors: int = 24
   num_layers: int = 2
   reach: float = 2.0
   chiral: bool = False
 
+  def pairs(self, x: Beads, beads: BeadGraph) -> Pairs:
+    return make_pairs(x / self.scales.length, beads, self.reach)
+
+  def exchange(self, h: Array, v: Array, pairs: Pairs) -> tuple[Array, Array]:
+    for _ in range(self.num_layers):
+      h, v = Layer(self.chiral)(h, v, pairs)
+    return h, v
+
+
+class EquivariantDynamics(EquivariantNetwork):
+  """(history, embedding, beads) -> distribution of the whitened acceleration, Latent.
+
+  Attributes:
+    distribution: `markov_gaussian` or `isotropic_gaussian`; their options by `functools.partial`.
+    Others: see `EquivariantNetwork`.
+  """
+
+  distribution: Callable = noise.markov_gaussian
+
   @nn.compact
   def __call__(
     self, history: Float[Array, 'k n 3'], embedding: Float[Array, 'n features'], beads: BeadGraph
   ) -> tuple[noise.DiagonalGaussian | noise.MarkovGaussian, Latent]:
     x, velocity = history[-1], jnp.diff(history, axis=0)
-    pairs = make_pairs(x / self.scales.length, beads, self.reach)
+    pairs = self.pairs(x, beads)
     v = Dense(self.vectors, use_bias=False)(
       jnp.moveaxis(velocity, 0, -1) / self.scales.velocity)
     known = jnp.concatenate([embedding, bead_numbers(beads, x.dtype), dot(v, v)], axis=-1)
-    h = Dense(self.width)(known)
-    for _ in range(self.num_layers):
-      h, v = Layer(self.chiral)(h, v, pairs)
+    h, v = self.exchange(Dense(self.width)(known), v, pairs)
     mean, local, pair = Readout(1, 2)(h, v, pairs)
     mask = jnp.asarray(beads.mask)[:, None]
     mean, h, v = jnp.where(mask, mean, 0), jnp.where(mask, h, 0), jnp.where(mask[..., None], v, 0)
@@ -182,21 +203,14 @@ class EquivariantDynamics(nn.Module):
     return distribution, Latent(h, v, centred(expected, beads))
 
 
-class EquivariantScore(nn.Module):
+class EquivariantScore(EquivariantNetwork):
   """s(x, latent, beads, sigma) with s / sigma = grad log p_sigma(x), of the next frame x.
 
   It sees the geometry of x and how far x is from what the dynamics expects. The centroid of s is
   zero: where the molecule as a whole went is for the dynamics to say.
 
-  Attributes: as of `EquivariantDynamics`.
+  Attributes: see `EquivariantNetwork`.
   """
-
-  scales: Scales
-  width: int = 48
-  vectors: int = 24
-  num_layers: int = 2
-  reach: float = 2.0
-  chiral: bool = False
 
   @nn.compact
   def __call__(
@@ -209,7 +223,7 @@ class EquivariantScore(nn.Module):
       beads: which are real, and which are bonded.
       sigma: of the noise, in the data's unit.
     """
-    pairs = make_pairs(x / self.scales.length, beads, self.reach)
+    pairs = self.pairs(x, beads)
     offset = centred(x, beads) - latent.expected
     offset = offset / jnp.sqrt(sigma**2 + self.scales.acceleration**2)
     v = Dense(self.vectors, use_bias=False)(
@@ -217,25 +231,15 @@ class EquivariantScore(nn.Module):
     level = jnp.log(sigma / self.scales.length)[None]
     level = Dense(self.width)(nn.silu(Dense(self.width)(level)))
     known = jnp.concatenate([nn.LayerNorm()(latent.scalars), dot(v, v)], axis=-1)
-    h = Dense(self.width)(known) + level
-    for _ in range(self.num_layers):
-      h, v = Layer(self.chiral)(h, v, pairs)
+    h, v = self.exchange(Dense(self.width)(known) + level, v, pairs)
     score, _, _ = Readout()(h, v, pairs)
     return centred(score, beads)
 
 
 def bead_numbers(beads: BeadGraph, dtype) -> Float[Array, 'n 2']:
   """Mass over the mean of the molecule, and half the number of bonds."""
-  mass, mask = jnp.asarray(beads.mass, dtype), jnp.asarray(beads.mask)
-  mass = jnp.where(mask, mass, 0)
   degree = jnp.sum(jnp.asarray(beads.bonded, dtype), axis=1)
-  return jnp.stack([mass * mask.sum() / mass.sum(), 0.5 * degree], axis=-1)
-
-
-def centred(x: Float[Array, 'n 3'], beads: BeadGraph) -> Float[Array, 'n 3']:
-  """x minus its mean over real beads; zero for padding."""
-  mask = jnp.asarray(beads.mask)[:, None]
-  return jnp.where(mask, x - jnp.sum(jnp.where(mask, x, 0), axis=0) / mask.sum(), 0)
+  return jnp.stack([relative_mass(beads).astype(dtype), 0.5 * degree], axis=-1)
 
 
 def bounded(v: Float[Array, 'n 3 vectors']) -> Float[Array, 'n 3 vectors']:

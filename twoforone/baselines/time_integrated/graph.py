@@ -105,3 +105,16 @@ def edge_mask(beads: BeadGraph) -> Bool[Array, 'n n']:
   """True for ordered pairs of two different real beads."""
   both = beads.mask[:, None] & beads.mask
   return both & ~jnp.eye(len(beads.mask), dtype=bool)
+
+
+def centred(x: Float[Array, 'n 3'], beads: BeadGraph) -> Float[Array, 'n 3']:
+  """x minus its mean over real beads; zero for padding."""
+  mask = jnp.asarray(beads.mask)[:, None]
+  return jnp.where(mask, x - jnp.sum(jnp.where(mask, x, 0), axis=0) / mask.sum(), 0)
+
+
+def relative_mass(beads: BeadGraph) -> Float[Array, ' n']:
+  """Mass over the mean of the molecule's beads; zero for padding."""
+  mask = jnp.asarray(beads.mask)
+  mass = jnp.where(mask, jnp.asarray(beads.mass), 0)
+  return mass * mask.sum() / mass.sum()

@@ -95,11 +95,6 @@ def acceleration(history: History, x_next: Beads) -> Beads:
   return x_next - 2 * history[-1] + history[-2]
 
 
-def velocities(history: History) -> Float[Array, 'k1 n 3']:
-  """x_s - x_(s-1) within the history, oldest first."""
-  return history[1:] - history[:-1]
-
-
 def make_perturb(low: float, high: float) -> Callable[[PRNGKey, History, BeadGraph], History]:
   """perturb(key, history, beads): N(0, s²) on every coordinate, ln s uniform, one s a history.
 

@@ -19,7 +19,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from twoforone.baselines.time_integrated.dense import Dense, matmul
-from twoforone.baselines.time_integrated.graph import BeadGraph, FineGraph, Scales, edge_mask, pool
+from twoforone.baselines.time_integrated.graph import (
+  BeadGraph,
+  FineGraph,
+  Scales,
+  edge_mask,
+  pool,
+  relative_mass,
+)
 from twoforone.baselines.time_integrated.noise import DiagonalGaussian
 from twoforone.geometry import safe_norm
 from twoforone.networks.layers import uniform
@@ -107,8 +114,8 @@ class Embedding(nn.Module):
     return pool(fine, MLP(self.width, self.features, norm=False, name='decode')(h), num_beads)
 
 
-class BeadPassing(nn.Module):
-  """Messages between all pairs of real beads nearer than the cutoff, and along every bond.
+class BeadNetwork(nn.Module):
+  """What messages between beads are made of.
 
   Attributes:
     scales: lengths are seen over `scales.length`.
@@ -117,7 +124,6 @@ class BeadPassing(nn.Module):
     cutoff: in the unit of the positions.
     self_loops: beads also send to themselves, as in the original.
     sees_mass: nodes also carry the mass over the molecule's mean.
-    bond_width: length of the code that tells bonded pairs from others.
   """
 
   scales: Scales
@@ -126,6 +132,23 @@ class BeadPassing(nn.Module):
   cutoff: float = np.inf
   self_loops: bool = False
   sees_mass: bool = False
+
+  def pass_messages(
+    self, nodes: tuple[Array, ...], x: Positions, beads: BeadGraph
+  ) -> Float[Array, 'n width']:
+    return BeadPassing(
+      self.scales, self.width, self.num_layers, self.cutoff, self.self_loops, self.sees_mass,
+      name='messages')(nodes, x, beads)
+
+
+class BeadPassing(BeadNetwork):
+  """Messages between all pairs of real beads nearer than the cutoff, and along every bond.
+
+  Attributes:
+    bond_width: length of the code that tells bonded pairs from others.
+    Others: see `BeadNetwork`.
+  """
+
   bond_width: int = 32
 
   @nn.compact
@@ -137,7 +160,7 @@ class BeadPassing(nn.Module):
     distance = safe_norm(displacement)
     code = _codes(2, self.bond_width, 'bonded')(jnp.asarray(beads.bonded, int))
     edges = (jnp.concatenate([displacement, distance[..., None]], axis=-1), code)
-    nodes += (_relative_mass(beads)[:, None],) if self.sees_mass else ()
+    nodes += (relative_mass(beads)[:, None],) if self.sees_mass else ()
     links = _pair_links(self._linked(distance, beads))
     h = MessagePassing(self.width, self.num_layers)(nodes, edges, links)
     return jnp.where(beads.mask[:, None], h, 0)
@@ -148,7 +171,7 @@ class BeadPassing(nn.Module):
     return linked | jnp.diag(beads.mask) if self.self_loops else linked
 
 
-class Dynamics(nn.Module):
+class Dynamics(BeadNetwork):
   """The Gaussian of the next acceleration, each bead and axis on its own (spec section 2.3).
 
     mean = out[:3],  std = min_std + softplus(out[3:])
@@ -157,15 +180,9 @@ class Dynamics(nn.Module):
 
   Attributes:
     min_std: least standard deviation, whitened as the acceleration is.
-    Others: see `BeadPassing`.
+    Others: see `BeadNetwork`.
   """
 
-  scales: Scales
-  width: int = 128
-  num_layers: int = 7
-  cutoff: float = np.inf
-  self_loops: bool = False
-  sees_mass: bool = False
   min_std: float = 0.1
 
   @nn.compact
@@ -181,29 +198,20 @@ class Dynamics(nn.Module):
     """
     steps = jnp.diff(history, axis=0) / self.scales.velocity
     velocities = steps.transpose(1, 0, 2).reshape(history.shape[1], -1)
-    latent = BeadPassing(
-      self.scales, self.width, self.num_layers, self.cutoff, self.self_loops, self.sees_mass,
-      name='messages')((velocities, embedding), history[-1], beads)
+    latent = self.pass_messages((velocities, embedding), history[-1], beads)
     out = MLP(self.width, 6, norm=False, name='decode')(latent)
     std = self.min_std + nn.softplus(out[:, 3:])
     return DiagonalGaussian(out[:, :3], std, beads.mask), latent
 
 
-class Score(nn.Module):
+class Score(BeadNetwork):
   """s with grad log p_sigma(x) = s / sigma of the next frame, given the dynamics' latent nodes.
 
   As in the original (spec section 2.4) sigma itself is not an input: s is what is wrong with the
   candidate, in units of the noise, averaged over the levels it may have come from.
 
-  Attributes: see `BeadPassing`.
+  Attributes: see `BeadNetwork`.
   """
-
-  scales: Scales
-  width: int = 128
-  num_layers: int = 7
-  cutoff: float = np.inf
-  self_loops: bool = False
-  sees_mass: bool = False
 
   @nn.compact
   def __call__(
@@ -211,9 +219,7 @@ class Score(nn.Module):
   ) -> Positions:
     """s, zero for padding."""
     del sigma
-    h = BeadPassing(
-      self.scales, self.width, self.num_layers, self.cutoff, self.self_loops, self.sees_mass,
-      name='messages')((latent,), x, beads)
+    h = self.pass_messages((latent,), x, beads)
     return jnp.where(beads.mask[:, None], MLP(self.width, 3, norm=False, name='decode')(h), 0)
 
 
@@ -238,10 +244,6 @@ class RadiusHead(nn.Module):
 
 def _codes(num, width, name):
   return nn.Embed(num, width, embedding_init=nn.initializers.xavier_uniform(), name=name)
-
-
-def _relative_mass(beads):
-  return beads.mass * jnp.sum(beads.mask) / jnp.sum(beads.mass)
 
 
 def _bond_links(fine):

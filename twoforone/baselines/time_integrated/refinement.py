@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from twoforone.baselines.time_integrated.graph import BeadGraph
+from twoforone.baselines.time_integrated.graph import BeadGraph, centred
 from twoforone.types import LossFn, Params, PRNGKey, Scalar
 
 Positions = Float[Array, 'n 3']
@@ -105,7 +105,7 @@ def make_refine(
     levels = jnp.repeat(jnp.asarray(sigmas, x.dtype), steps)
 
     def pull(x, sigma):
-      return sigma * _centre(score(params, x, latent, beads, sigma), beads)
+      return sigma * centred(score(params, x, latent, beads, sigma), beads)
 
     def langevin(x, level):
       key, sigma = level
@@ -118,11 +118,5 @@ def make_refine(
   return refine
 
 
-def _centre(v, beads):
-  """v less its mean over real beads; zero for padding."""
-  mask = beads.mask[:, None]
-  return jnp.where(mask, v - jnp.sum(v * mask, axis=0) / jnp.sum(mask), 0)
-
-
 def _noise(key, x, beads):
-  return _centre(jax.random.normal(key, x.shape, x.dtype), beads)
+  return centred(jax.random.normal(key, x.shape, x.dtype), beads)

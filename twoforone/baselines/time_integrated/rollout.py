@@ -9,29 +9,24 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
-from twoforone.baselines.time_integrated.graph import BeadGraph
+from twoforone.baselines.time_integrated.graph import BeadGraph, edge_mask
 from twoforone.geometry import safe_norm
+from twoforone.simulate import SimulationState, first_state, next_state
 from twoforone.types import Params, PRNGKey
 
 
-class RolloutState(NamedTuple):
-  """All that the next frame needs.
+class Walk(NamedTuple):
+  """The dynamics of a `SimulationState` whose replicas are molecules under a learned step.
 
   Attributes:
     history: the last k frames of each molecule, [R, k, n, 3].
     key: of each molecule, [R]; step s draws with fold_in(key, s).
-    frame: number of frames made so far, [].
-    lost_frame: frame at which a molecule was lost, -1 while it is sound, [R].
-    reason: index into `simulate.REASONS`, [R].
   """
 
   history: Float[Array, 'R k n 3']
   key: Key[Array, ' R']
-  frame: Int[Array, '']
-  lost_frame: Int[Array, ' R']
-  reason: Int[Array, ' R']
 
 
 class RolloutInfo(NamedTuple):
@@ -46,18 +41,15 @@ class RolloutInfo(NamedTuple):
   longest: Float[Array, 'F R']
 
 
-def init_rollout(key: PRNGKey, history: Float[Array, 'R k n 3']) -> RolloutState:
+def init_rollout(key: PRNGKey, history: Float[Array, 'R k n 3']) -> SimulationState:
   """The state before the first step, a key for each molecule."""
-  replicas = len(history)
-  return RolloutState(
-    history, jax.random.split(key, replicas), jnp.zeros((), jnp.int32),
-    jnp.full(replicas, -1, jnp.int32), jnp.zeros(replicas, jnp.int32))
+  return first_state(Walk(history, jax.random.split(key, len(history))), len(history))
 
 
 def rollout(
-  step: Callable, params: Params, state: RolloutState, embedding: Float[Array, 'R n e'],
+  step: Callable, params: Params, state: SimulationState, embedding: Float[Array, 'R n e'],
   beads: BeadGraph, *, num_frames: int, stride: int = 1, max_bond: float = jnp.inf
-) -> tuple[RolloutState, Float[Array, 'F R n 3'], RolloutInfo]:
+) -> tuple[SimulationState, Float[Array, 'F R n 3'], RolloutInfo]:
   """num_frames frames, `stride` steps apart, of every molecule: (state, x, info).
 
   A molecule that is not finite, or whose longest bond exceeds `max_bond`, at a stored frame is
@@ -87,13 +79,10 @@ def rollout(
     return jnp.where(lost, history, after), reason, seen
 
   def one_frame(state, _):
-    was_lost = state.lost_frame >= 0
+    walk, was_lost = state.dynamics, state.lost_frame >= 0
     history, reason, seen = jax.vmap(advance, (0, 0, 0, 0, 0, None))(
-      state.history, state.key, was_lost, embedding, beads, state.frame)
-    new = ~was_lost & (reason > 0)
-    return RolloutState(
-      history, state.key, state.frame + 1, jnp.where(new, state.frame, state.lost_frame),
-      jnp.where(new, reason, state.reason)), seen
+      walk.history, walk.key, was_lost, embedding, beads, state.frame)
+    return next_state(state, walk._replace(history=history), reason), seen
 
   state, (x, info) = jax.lax.scan(one_frame, state, length=num_frames)
   return state, x, info
@@ -102,5 +91,5 @@ def rollout(
 def observe(x: Float[Array, 'n 3'], beads: BeadGraph) -> RolloutInfo:
   """Closest pair and longest bond of one frame; infinity and 0 where there is none."""
   d = safe_norm(x[:, None] - x)
-  pair = beads.mask[:, None] & beads.mask & ~jnp.eye(len(x), dtype=bool)
-  return RolloutInfo(jnp.min(jnp.where(pair, d, jnp.inf)), jnp.max(jnp.where(beads.bonded, d, 0)))
+  return RolloutInfo(jnp.min(jnp.where(edge_mask(beads), d, jnp.inf)),
+                     jnp.max(jnp.where(beads.bonded, d, 0)))
