@@ -126,10 +126,13 @@ def format_table(table: dict[str, dict], columns: dict[str, str] = COLUMNS) -> s
   return '\n'.join(lines)
 
 
-def write(folder: pathlib.Path, name: str, heading: str, table: dict, figure) -> None:
+def write(
+  folder: pathlib.Path, name: str, heading: str, table: dict, figure,
+  columns: dict[str, str] = COLUMNS
+) -> None:
   """The table so far as `<name>`.json and .md, under a heading and with a figure."""
   (folder / f'{name}.json').write_text(json.dumps(table, indent=2) + '\n')
-  text = format_table(table)
+  text = format_table(table, columns)
   (folder / f'{name}.md').write_text(f'{heading}\n\n{text}\n\n![JS]({name}.png)\n')
   plots.save(figure, folder / f'{name}.png')
   print(text, flush=True)

@@ -7,8 +7,10 @@ import pytest
 
 from experiments import (
   capacity,
+  compare,
   consistency,
   cost,
+  data_efficiency,
   forces,
   kinetics,
   models,
@@ -19,6 +21,7 @@ from experiments import (
 )
 from experiments.configs import capacity as capacity_config
 from experiments.configs import consistency as consistency_config
+from experiments.configs import data_efficiency as data_efficiency_config
 from experiments.configs import forces as forces_config
 from experiments.configs import kinetics as kinetics_config
 from experiments.configs import networks as networks_config
@@ -104,6 +107,29 @@ def test_forces_compare_labels_at_each_number_of_frames(tmp_path):
   table = forces.run(config, str(tmp_path))
   assert len(table) == 6 and table['noise, 1000 frames'][0]['i.i.d. JS'] == 0.01
   assert 'held out: 50,000' in (tmp_path / 'forces.md').read_text()
+
+
+def test_every_method_has_a_curve_over_the_number_of_frames(tmp_path, monkeypatch):
+  config = data_efficiency_config.get_config('smoke')
+  seen = []
+
+  def made(_, contest, world, name, seed, folder):
+    size = len(world.split.train.x)
+    seen.append((name, size, folder.name))
+    js = {'i.i.d. JS': 5 / size, 'i.i.d. floor': 4 / size, 'sim. JS': 9 / size, 'sim. floor': 0.01}
+    none = 'i.i.d.' if name == 'CGNet' else 'sim.' if name == 'Flow i.i.d.' else '-'
+    return dict.fromkeys(contest.COLUMNS, 1.0) | {
+      column: float('nan') if column.startswith(none) else value for column, value in js.items()}
+
+  monkeypatch.setattr(compare, 'run_one', made)
+  table = data_efficiency.run(config, str(tmp_path))
+  assert [found[1:] for found in seen[::4]] == [(500, 'frames_500'), (1000, 'frames_1000')]
+  assert table['1000: Flow i.i.d.'][0]['i.i.d. JS'] == 0.005 and len(table) == 8
+  lines = {'CGNet': {500: '500: CGNet'}, 'Flow-CGNet': {500: '500: Flow-CGNet'}}
+  floor = data_efficiency.floor(table, lines, 'i.i.d. JS')['training frames themselves']
+  assert floor.y.tolist() == [0.008]  # CGNet has none
+  left = {path.name for path in tmp_path.iterdir()}
+  assert left >= {'data_efficiency.md', 'data_efficiency.json', 'data_efficiency.png'}
 
 
 def test_a_network_twice_as_dear_gets_half_the_steps():

@@ -1,0 +1,25 @@
+"""JS of samples and simulation over the number of training frames, for every method.
+
+  python -m experiments.data_efficiency --workdir=runs/data_efficiency
+
+On alanine dipeptide, with the settings of `experiments.compare`; a stopped study goes on. About
+an hour and a half on one CPU core for each seed.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.configs import compare
+
+METHODS = ('Flow i.i.d.', 'CGNet', 'Flow-CGNet', 'diffusion, consistent')
+VARIANTS = {'default': 'ala2', 'smoke': 'ala2_smoke'}
+
+
+def get_config(variant: str = 'default') -> ConfigDict:
+  if variant not in VARIANTS:
+    raise ValueError(f'variant: found {variant!r}, expected one of {sorted(VARIANTS)}')
+  config = ConfigDict({
+    'seeds': (0,),
+    'sizes': (1000, 5000, 20_000, 50_000, 0) if variant == 'default' else (500, 1000),  # 0: all
+    'compare': compare.get_config(VARIANTS[variant])})
+  config.compare.methods = METHODS
+  return config
