@@ -14,13 +14,13 @@ from experiments import measure
 from experiments.literal_attention import make_literal_transformer
 from twoforone import langevin, simulate, train, units
 from twoforone.energy import make_energy, make_score
-from twoforone.force import make_force_field
+from twoforone.force import in_pieces, make_force_field
 from twoforone.losses import noise_levels
 from twoforone.losses.denoising import make_denoising_loss, with_random_rotation
 from twoforone.networks.graph_transformer import GraphTransformer
 from twoforone.networks.invariant import InvariantEnergy, fit_invariants
 from twoforone.schedule import cosine_schedule
-from twoforone.types import EnergyFn, ForceFn, Params
+from twoforone.types import EnergyFn, Params
 
 SCHEDULE = cosine_schedule()
 SCALE = 0.1  # nm
@@ -104,25 +104,6 @@ def simulation_loop(
   return measure.compile_loop(
     simulate.make_simulation(integrator, num_frames=1, stride=steps), (model.params, state, kT),
     lambda arguments, result: (arguments[0], result[0], kT), steps=steps, batch=replicas)
-
-
-def in_pieces(force: ForceFn, at_once: int) -> ForceFn:
-  """The same force which, under `vmap`, is computed for `at_once` configurations at a time.
-
-  Replicas then cost the memory of their states, and only `at_once` that of the network. The
-  parameters must be the same for all.
-  """
-
-  @jax.custom_batching.custom_vmap
-  def pieces(params, x):
-    return force(params, x)
-
-  @pieces.def_vmap
-  def _(axis_size, in_batched, params, x):
-    del axis_size, in_batched
-    return jax.lax.map(lambda x: force(params, x), x, batch_size=at_once), True
-
-  return pieces
 
 
 def initialise(model, network, x: np.ndarray, scale: float = SCALE) -> Model:

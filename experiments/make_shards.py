@@ -9,13 +9,13 @@ import pathlib
 
 from ml_collections import ConfigDict
 
-from experiments import command_line, protein
+from experiments import command_line, molecules
 from twoforone.datasets import molecule, shards
 
 
 def run(config: ConfigDict, workdir: str) -> pathlib.Path:
   """Writes the shards and prints which run is which file; returns their folder."""
-  source = molecule.open_molecule(**protein.trajectory_options(config.data))
+  source = molecule.open_molecule(**molecules.trajectory_options(config.data))
   folder = command_line.prepare_workdir(workdir, config)
   shards.write_shards(folder, molecule.read_beads(source), shard_size=config.shard_size)
   runs = json.loads((folder / shards.INDEX).read_text())['runs']

@@ -5,147 +5,25 @@ their .pdb, report.md, metrics.json, metrics.csv and the plots. Run the same com
 interruption: every stage goes on where it stopped.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
-
-import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import command_line, milestones, report, report_protein, stages, streaming
-from experiments.models import pick
-from twoforone.datasets import (
-  blocks,
-  cg_map,
-  chignolin,
-  dataset,
-  embedded,
-  fast_folders,
-  molecule,
-  peptide,
-  shards,
-  trajectory_file,
-)
-
-
-class Molecule(NamedTuple):
-  """A molecule and what is known of it.
-
-  Attributes:
-    data: all frames in order of time, or stretches of them where they are on disk.
-    native: the native structure [n, 3] in nm, or None.
-    on_disk: all frames, or None where `data` are.
-  """
-
-  data: dataset.Dataset
-  native: np.ndarray | None
-  on_disk: shards.Shards | None = None
+from experiments import command_line, milestones, molecules, report, report_protein, stages
 
 
 def run(config: ConfigDict, workdir: str) -> list[report.Row]:
   """Trains (or loads), samples, simulates and evaluates; returns the rows of the report."""
-  found = load(config)
+  found = molecules.load(config)
   system = found.data.system
   config.simulate.temperature = config.simulate.temperature or system.temperature
   stages.check_config(config, system)
   folder = command_line.prepare_workdir(workdir, config, may_change=stages.EXTENDABLE)
-  split, make_feed = divide(config, found)
+  split, make_feed = molecules.divide(config, found)
   view = report_protein.make_view(config, found.data, found.native)
   samples, x, info, lost = stages.make_frames(
     config, split, system, folder, milestones.pair_js, make_feed)
   rows = report_protein.write_results(config, folder, split, view, samples, x, info, lost)
   print(f'report: {folder / "report.md"}')
   return rows
-
-
-def load(config: ConfigDict) -> Molecule:
-  """The frames and the native structure that `config.data` names."""
-  return pick('data.kind', config.data.kind, {
-    'trajectories': load_trajectories, 'metadynamics': load_metadynamics,
-    'fast_folder': load_fast_folder, 'embedded': load_embedded,
-    'shards': lambda data: load_shards(data, 100 * config.evaluation.tica_lag)})(config.data)
-
-
-def load_trajectories(data) -> Molecule:
-  """Files that mdtraj reads, each an independent run."""
-  return Molecule(molecule.load_molecule(**trajectory_options(data)), load_native(data))
-
-
-def trajectory_options(data) -> dict:
-  """The arguments of `molecule.open_molecule`."""
-  return {
-    'topology': data.topology, 'trajectories': list(data.trajectories), 'name': data.name,
-    'cg_map': choose_map(data, data.topology), 'temperature': data.temperature,
-    'stride': data.stride, 'interval': data.interval or None}
-
-
-def choose_map(data, topology: str) -> cg_map.LinearMap:
-  """From the atoms of a file to the beads that `data.selection` and `data.map` name."""
-  if data.map.endswith(('.npy', '.npz')):
-    return cg_map.read_map(data.map)
-  atoms = trajectory_file.read_topology(topology)
-  return pick('data.map', data.map, {
-    '': lambda: cg_map.select_atoms(atoms, data.selection),
-    'centre_of_mass': lambda: cg_map.centre_of_mass(
-      atoms, cg_map.residue_groups(atoms, data.selection))})()
-
-
-def load_native(data) -> np.ndarray | None:
-  """The native structure of a file, where one is named."""
-  if not data.native:
-    return None
-  return molecule.load_native(data.native, cg_map=choose_map(data, data.native))
-
-
-def load_metadynamics(data) -> Molecule:
-  """The public frames of chignolin with their weights."""
-  return Molecule(chignolin.load_chignolin(data.path),
-                  chignolin.load_native(data.native) if data.native else None)
-
-
-def load_fast_folder(data) -> Molecule:
-  """A protein of Lindorff-Larsen et al. (2011), cut into pieces of time."""
-  loaded = fast_folders.load_fast_folder(
-    data.path, data.name, num_runs=data.num_runs, stride=data.stride)
-  return Molecule(loaded, load_native(data))
-
-
-def load_embedded(data) -> Molecule:
-  """A peptide of the project's own data, its native structure beside it."""
-  loaded = peptide.load_peptide(data.name, data.selection)
-  native = embedded.DIRECTORY / f'{data.name}_native.pdb'
-  return Molecule(loaded, molecule.load_native(native, data.selection))
-
-
-def load_shards(data, length: int) -> Molecule:
-  """The folder of `experiments.make_shards`; stretches of so many frames are read."""
-  opened = shards.open_shards(data.path)
-  return Molecule(
-    blocks.read_stretches(opened, size=data.bound, length=length), load_native(data), opened)
-
-
-def divide(config, found: Molecule) -> tuple[dataset.Split, Callable | None]:
-  """The three parts, and for frames on disk the `make_feed` of `stages.get_model`."""
-  if found.on_disk is None:
-    return split_data(config, found.data), None
-  return streaming.divide(
-    config, found.on_disk, split_data(config, shards.number_frames(found.on_disk)))
-
-
-def split_data(config, data: dataset.Dataset) -> dataset.Split:
-  """Runs held out, or the published split; drawn by weight where the frames have weights.
-
-  Each part of weighted data has its share of `data.resample` frames.
-  """
-  settings = config.data
-  split = pick('data.split', settings.split, {
-    'runs': lambda: dataset.split_fold(
-      data, tuple(settings.fold), validation_fraction=settings.validation_fraction),
-    'published': lambda: fast_folders.split_published(data)})()
-  if data.weight is None:
-    return split
-  share = settings.resample / len(split.train.x)
-  return dataset.Split(*(dataset.resample(part, max(1, round(share * len(part.x))), config.seed)
-                         for part in split))
 
 
 if __name__ == '__main__':

@@ -34,7 +34,9 @@ def make_sampler(config, model: Model) -> sampler.Sampler:
 
 def make_force(config, model: Model, system: System, level: int) -> ForceFn:
   """The force field at a noise level, of positions in nm."""
-  return force_module.make_force_field(model.score, **_reading(config, model, system, level))
+  force, at_once = force_module.make_force_field(
+    model.score, **_reading(config, model, system, level)), config.simulate.at_once
+  return force_module.in_pieces(force, at_once) if at_once else force
 
 
 def make_potential(config, model: Model, system: System, level: int) -> PotentialFn:

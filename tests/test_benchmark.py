@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import benchmark, benchmark_large, benchmark_loops, measure
+from experiments import benchmark, benchmark_large, measure
 from experiments.configs.benchmark import get_config
 from twoforone.networks.graph_transformer import GraphTransformer
 
@@ -57,24 +57,6 @@ def test_chains_have_bonds_and_keep_out_of_their_own_way():
   # A chain may wall itself in; a free random walk of this length comes closer in every frame.
   assert (closest > benchmark_large.CLOSEST - 1e-9).mean() > 0.8
   np.testing.assert_array_equal(x, benchmark_large.chains(16, 40))
-
-
-def test_pieces_give_the_same_forces_in_less_memory():
-  def force(params, x):
-    return jax.grad(lambda x: -jnp.sum(jnp.tanh(x @ params) ** 2))(x)
-
-  params, x = jax.random.normal(jax.random.key(0), (3, 2000)), jax.random.normal(
-    jax.random.key(1), (51, 8, 3))
-  found, memory = {}, {}
-  for at_once in (51, 4):  # 4 leaves three over
-    forces = jax.jit(jax.vmap(benchmark_loops.in_pieces(force, at_once), in_axes=(None, 0)))
-    found[at_once] = forces(params, x)
-    memory[at_once] = measure.compile_loop(
-      forces, (params, x), lambda arguments, _: arguments, steps=1, batch=51).memory
-  # The order of float32 sums over 2000 terms of order one.
-  np.testing.assert_allclose(found[4], found[51], atol=1e-3)
-  np.testing.assert_allclose(found[51], jax.vmap(force, (None, 0))(params, x), atol=1e-3)
-  assert memory[4] < 0.25 * memory[51]
 
 
 @pytest.mark.slow

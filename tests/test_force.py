@@ -71,3 +71,22 @@ def test_a_number_out_of_range_is_named(make, model, field, value):
   options = {'t': LEVEL, 'kT': KT, 'scale': SCALE, 'alpha': ALPHA} | {field: value}
   with pytest.raises(ValueError, match=f'{field}: found {value}, expected'):
     make(model, **options)
+
+
+def test_pieces_give_the_same_forces_in_less_memory():
+  def field(params, x):
+    return jax.grad(lambda x: -jnp.sum(jnp.tanh(x @ params) ** 2))(x)
+
+  params, x = jax.random.normal(jax.random.key(0), (3, 2000)), jax.random.normal(
+    jax.random.key(1), (51, 8, 3))
+  found, memory = {}, {}
+  for at_once in (51, 4):  # 4 leaves three over
+    forces = jax.jit(jax.vmap(force.in_pieces(field, at_once), in_axes=(None, 0)))
+    found[at_once] = forces(params, x)
+    memory[at_once] = forces.lower(params, x).compile().memory_analysis().temp_size_in_bytes
+  # The order of float32 sums over 2000 terms of order one.
+  np.testing.assert_allclose(found[4], found[51], atol=1e-3)
+  np.testing.assert_allclose(found[51], jax.vmap(field, (None, 0))(params, x), atol=1e-3)
+  assert memory[4] < 0.25 * memory[51]
+  with pytest.raises(ValueError, match='at_once: found 0, expected at least 1'):
+    force.in_pieces(field, 0)

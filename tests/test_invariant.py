@@ -9,6 +9,7 @@ import pytest
 
 from tests import systems
 from twoforone import checks, energy, geometry
+from twoforone.networks import invariant
 from twoforone.networks.invariant import InvariantEnergy, chain_quads, fit_invariants
 from twoforone.schedule import cosine_schedule
 
@@ -48,7 +49,9 @@ def test_quads_of_a_chain(beads, count):
   assert len({tuple(quad) for quad in quads}) == count
 
 
-def test_statistics_are_those_of_the_frames():
+@pytest.mark.parametrize('block', [50, 7])  # 7 leaves one over
+def test_statistics_are_those_of_the_frames(block, monkeypatch):
+  monkeypatch.setattr(invariant, 'BLOCK', block)
   x = np.random.default_rng(0).standard_normal((50, 5, 3)).astype(np.float32)
   found = fit_invariants(x)
   d = np.linalg.norm(x[:, found.pairs[:, 0]] - x[:, found.pairs[:, 1]], axis=-1)

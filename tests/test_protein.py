@@ -4,7 +4,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from experiments import evaluate_protein, protein, report_protein
+from experiments import evaluate_protein, molecules, protein, report_protein
 from experiments.configs import protein as protein_config
 from experiments.configs.published_sizes import PUBLISHED_SIZES
 from twoforone.datasets import chignolin, dataset
@@ -115,7 +115,7 @@ def test_weighted_frames_are_resampled_part_by_part():
                               num_runs=3)
   config = protein_config.get_config('smoke')
   config.data.resample = 720
-  found = protein.split_data(config, data._replace(weight=RNG.exponential(size=300)))
+  found = molecules.split_data(config, data._replace(weight=RNG.exponential(size=300)))
   assert len(found.train.x) == 720  # of 180
   assert len(found.test.x) == 400 and len(found.validation.x) == 80
   assert set(found.test.run) == {0}
@@ -129,7 +129,7 @@ def test_beads_are_atoms_or_centres_or_any_weights(tmp_path, choice):
   data = protein_config.get_config('smoke').data
   data.update({'topology': topology, 'trajectories': (path,), 'native': topology,
                'map': str(tmp_path / choice) if '.' in choice else choice})
-  found = protein.load_trajectories(data)
+  found = molecules.load_trajectories(data)
   x = mdtraj.load(path, top=topology).xyz
   x = pairs @ x if '.' in choice else x  # the only atom of a residue is its centre
   np.testing.assert_allclose(found.data.x, x - x.mean(axis=1, keepdims=True), atol=1e-5)
@@ -137,7 +137,7 @@ def test_beads_are_atoms_or_centres_or_any_weights(tmp_path, choice):
   np.testing.assert_allclose(found.native, x[0], atol=2e-3)  # PDB keeps 0.001 nm
   data.map = 'centre'
   with pytest.raises(ValueError, match=r"data.map: found 'centre', expected one of \['', 'centre"):
-    protein.load_trajectories(data)
+    molecules.load_trajectories(data)
 
 
 def write_chignolin(path, **changes):
@@ -181,4 +181,7 @@ def test_the_published_presets_are_the_published_sizes(name):
   assert settings.parts * settings.frames_per_part * settings.stride == 6_000_000
   assert settings.replicas == 100 and settings.stride * settings.dt == 1.0
   with pytest.raises(ValueError, match=r'must be requested from D\. E\. Shaw'):
-    protein.load(config)
+    molecules.load(config)
+  config.data.map = 'centre_of_mass'
+  with pytest.raises(ValueError, match=r"data\.map: found 'centre_of_mass' for data\.kind"):
+    molecules.load(config)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments import make_shards, protein
+from experiments import make_shards, molecules, protein
 from experiments.configs import make_shards as make_shards_config
 from experiments.configs import protein as protein_config
 from tests.test_protein import write_run
@@ -31,7 +31,7 @@ def make_config(written, **data):
 def test_shards_hold_what_the_trajectories_hold(written):
   config, folder = written
   options = {**config.data, 'kind': 'trajectories'}
-  found, expected = shards.open_shards(folder), protein.load(make_config(written, **options)).data
+  found, expected = shards.open_shards(folder), molecules.load(make_config(written, **options)).data
   everything = shards.take(found, np.arange(600))
   np.testing.assert_array_equal(everything.x, expected.x)
   np.testing.assert_array_equal(everything.run, expected.run)
@@ -43,8 +43,8 @@ def test_shards_hold_what_the_trajectories_hold(written):
 
 def test_what_is_in_memory_is_bounded_and_blocks_draw_on_all_training_frames(written):
   config = make_config(written, bound=50, block=300, block_steps=100)
-  found = protein.load(config)
-  split, make_feed = protein.divide(config, found)
+  found = molecules.load(config)
+  split, make_feed = molecules.divide(config, found)
   assert len(found.data.x) <= 600 and [len(part.x) for part in split] == [50, 40, 50]
   assert set(split.test.run) == {0} and set(split.train.run) == {1, 2}
   feed = make_feed(lambda block: block)
@@ -54,7 +54,7 @@ def test_what_is_in_memory_is_bounded_and_blocks_draw_on_all_training_frames(wri
   assert len(np.unique(np.concatenate([block.x for block in blocks]), axis=0)) == 360
   config.data.block_steps = 150
   with pytest.raises(ValueError, match=r'block_steps: found 150, expected a multiple of train\.ch'):
-    protein.divide(config, found)
+    molecules.divide(config, found)
 
 
 def test_weighted_shards_are_drawn_by_weight(written, tmp_path):
@@ -62,7 +62,7 @@ def test_weighted_shards_are_drawn_by_weight(written, tmp_path):
   weight = np.where(np.arange(600) % 2, 1.0, 0.0)
   shards.write_shards(tmp_path, data._replace(weight=weight))
   config = make_config(written, path=str(tmp_path), resample=500)
-  split, make_feed = protein.divide(config, protein.load(config))
+  split, make_feed = molecules.divide(config, molecules.load(config))
   odd = {frame.tobytes() for frame in data.x[1::2]}
   for part in (*split, make_feed(lambda block: block)(0)):
     assert {frame.tobytes() for frame in part.x} <= odd
@@ -72,6 +72,7 @@ def test_weighted_shards_are_drawn_by_weight(written, tmp_path):
 def test_shards_to_a_report(written, tmp_path):
   """A block as large as the data, all parts of which are in memory once more."""
   config = make_config(written, block=600, block_steps=100)
+  config.simulate.at_once = 8  # of 20 replicas: pieces, the last of them smaller
   rows = protein.run(config, str(tmp_path))
   values = {(row.sample, row.metric): row for row in rows}
   assert (tmp_path / 'report.md').exists()

@@ -10,6 +10,7 @@ that form (it differs by 1 - alpha, below 0.1 % at the published levels). `kT` i
 energy of the *data*; the thermostat's is given to the integrator.
 """
 
+import jax
 import jax.numpy as jnp
 
 from twoforone.types import EnergyFn, ForceFn, PotentialFn, ScoreFn
@@ -52,6 +53,30 @@ def make_potential(
     return kT * energy(params, (alpha / scale) * x, jnp.asarray(t, x.dtype))
 
   return potential
+
+
+def in_pieces(force: ForceFn, at_once: int) -> ForceFn:
+  """The same force which, under `vmap`, is computed for `at_once` configurations at a time.
+
+  Replicas then cost the memory of their states, and only `at_once` that of the network. The
+  parameters must be the same for all.
+
+  Raises:
+    ValueError: for fewer than one at a time.
+  """
+  if at_once < 1:
+    raise ValueError(f'at_once: found {at_once}, expected at least 1')
+
+  @jax.custom_batching.custom_vmap
+  def pieces(params, x):
+    return force(params, x)
+
+  @pieces.def_vmap
+  def _(axis_size, in_batched, params, x):
+    del axis_size, in_batched
+    return jax.lax.map(lambda x: force(params, x), x, batch_size=at_once), True
+
+  return pieces
 
 
 def _check(t: float, kT: float, scale: float, alpha: float) -> None:

@@ -83,6 +83,7 @@ DEFAULT = {
     },
     'start': 'samples',        # i.i.d. samples, or 'data': training frames
     'replicas': 100, 'parts': 20, 'frames_per_part': 60, 'burn_in_frames': 100, 'stride': 150,
+    'at_once': 0,              # forces of so many replicas at a time, to save memory; 0 for all
     'formats': (), 'written_replicas': 1,  # '.xtc', '.dcd', '.h5' beside the parts as they appear
     'dt': 0.002,               # 0 for a quarter of the largest stable step
     'friction': 1.0, 'temperature': 300.0,

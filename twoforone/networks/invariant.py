@@ -20,6 +20,8 @@ from twoforone.networks.noise_features import make_noise_features
 from twoforone.schedule import Schedule
 from twoforone.types import Beads, Scalar
 
+BLOCK = 10_000  # frames measured at a time: of 56 beads a million do not fit into memory
+
 
 class Invariants(NamedTuple):
   """Which invariants are used, and their statistics over the whitened data.
@@ -60,9 +62,15 @@ def fit_invariants(x: Float[np.ndarray, 'frames beads 3']) -> Invariants:
                      'expected at least 2 frames of 4 beads')
   pairs = np.stack(np.triu_indices(num_beads, 1), axis=1)
   quads = chain_quads(num_beads)
-  d = np.asarray(jax.vmap(lambda x: distances(x, pairs))(x), np.float64)
-  v = np.asarray(jax.vmap(lambda x: signed_volumes(x, quads))(x), np.float64)
-  return Invariants(pairs, quads, d.mean(0), d.std(0), np.sqrt((v**2).mean(0)))
+  measure = jax.vmap(lambda x: (distances(x, pairs), signed_volumes(x, quads)))
+  d_sum, d_square, v_square = 0.0, 0.0, 0.0
+  for block in np.array_split(x, -(-num_frames // BLOCK)):
+    d, v = (np.asarray(values, np.float64) for values in measure(block))
+    d_sum, d_square = d_sum + d.sum(0), d_square + (d**2).sum(0)
+    v_square = v_square + (v**2).sum(0)
+  mean = d_sum / num_frames
+  return Invariants(pairs, quads, mean, np.sqrt(d_square / num_frames - mean**2),
+                    np.sqrt(v_square / num_frames))
 
 
 class InvariantEnergy(nn.Module):

@@ -1,0 +1,137 @@
+"""What `config.data` of `experiments.protein` names: trajectories, public frames, proteins, shards.
+
+`load` reads a molecule, `divide` makes its training, validation and held-out frames.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments import streaming
+from experiments.models import pick
+from twoforone.datasets import (
+  blocks,
+  cg_map,
+  chignolin,
+  dataset,
+  embedded,
+  fast_folders,
+  molecule,
+  peptide,
+  shards,
+  trajectory_file,
+)
+
+
+class Molecule(NamedTuple):
+  """A molecule and what is known of it.
+
+  Attributes:
+    data: all frames in order of time, or stretches of them where they are on disk.
+    native: the native structure [n, 3] in nm, or None.
+    on_disk: all frames, or None where `data` are.
+  """
+
+  data: dataset.Dataset
+  native: np.ndarray | None
+  on_disk: shards.Shards | None = None
+
+
+def load(config: ConfigDict) -> Molecule:
+  """The frames and the native structure that `config.data` names.
+
+  Raises:
+    ValueError: for an unknown kind, or a `map` where there are no atoms to map.
+  """
+  if config.data.map and config.data.kind not in ('trajectories', 'shards'):
+    raise ValueError(f'data.map: found {config.data.map!r} for data.kind {config.data.kind!r}, '
+                     'expected none: its frames are of beads already')
+  return pick('data.kind', config.data.kind, {
+    'trajectories': load_trajectories, 'metadynamics': load_metadynamics,
+    'fast_folder': load_fast_folder, 'embedded': load_embedded,
+    'shards': lambda data: load_shards(data, 100 * config.evaluation.tica_lag)})(config.data)
+
+
+def load_trajectories(data) -> Molecule:
+  """Files that mdtraj reads, each an independent run."""
+  return Molecule(molecule.load_molecule(**trajectory_options(data)), load_native(data))
+
+
+def trajectory_options(data) -> dict:
+  """The arguments of `molecule.open_molecule`."""
+  return {
+    'topology': data.topology, 'trajectories': list(data.trajectories), 'name': data.name,
+    'cg_map': choose_map(data, data.topology), 'temperature': data.temperature,
+    'stride': data.stride, 'interval': data.interval or None}
+
+
+def choose_map(data, topology: str) -> cg_map.LinearMap:
+  """From the atoms of a file to the beads that `data.selection` and `data.map` name."""
+  if data.map.endswith(('.npy', '.npz')):
+    return cg_map.read_map(data.map)
+  atoms = trajectory_file.read_topology(topology)
+  return pick('data.map', data.map, {
+    '': lambda: cg_map.select_atoms(atoms, data.selection),
+    'centre_of_mass': lambda: cg_map.centre_of_mass(
+      atoms, cg_map.residue_groups(atoms, data.selection))})()
+
+
+def load_native(data) -> np.ndarray | None:
+  """The native structure of a file, where one is named."""
+  if not data.native:
+    return None
+  return molecule.load_native(data.native, cg_map=choose_map(data, data.native))
+
+
+def load_metadynamics(data) -> Molecule:
+  """The public frames of chignolin with their weights."""
+  return Molecule(chignolin.load_chignolin(data.path),
+                  chignolin.load_native(data.native) if data.native else None)
+
+
+def load_fast_folder(data) -> Molecule:
+  """A protein of Lindorff-Larsen et al. (2011), cut into pieces of time."""
+  loaded = fast_folders.load_fast_folder(
+    data.path, data.name, num_runs=data.num_runs, stride=data.stride)
+  return Molecule(loaded, load_native(data))
+
+
+def load_embedded(data) -> Molecule:
+  """A peptide of the project's own data, its native structure beside it."""
+  loaded = peptide.load_peptide(data.name, data.selection)
+  native = embedded.DIRECTORY / f'{data.name}_native.pdb'
+  return Molecule(loaded, molecule.load_native(native, data.selection))
+
+
+def load_shards(data, length: int) -> Molecule:
+  """The folder of `experiments.make_shards`; stretches of so many frames are read."""
+  opened = shards.open_shards(data.path)
+  return Molecule(
+    blocks.read_stretches(opened, size=data.bound, length=length), load_native(data), opened)
+
+
+def divide(config, found: Molecule) -> tuple[dataset.Split, Callable | None]:
+  """The three parts, and for frames on disk the `make_feed` of `stages.get_model`."""
+  if found.on_disk is None:
+    return split_data(config, found.data), None
+  return streaming.divide(
+    config, found.on_disk, split_data(config, shards.number_frames(found.on_disk)))
+
+
+def split_data(config, data: dataset.Dataset) -> dataset.Split:
+  """Runs held out, or the published split; drawn by weight where the frames have weights.
+
+  Each part of weighted data has its share of `data.resample` frames.
+  """
+  settings = config.data
+  split = pick('data.split', settings.split, {
+    'runs': lambda: dataset.split_fold(
+      data, tuple(settings.fold), validation_fraction=settings.validation_fraction),
+    'published': lambda: fast_folders.split_published(data)})()
+  if data.weight is None:
+    return split
+  share = settings.resample / len(split.train.x)
+  return dataset.Split(*(dataset.resample(part, max(1, round(share * len(part.x))), config.seed)
+                         for part in split))
