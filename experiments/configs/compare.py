@@ -3,7 +3,8 @@
   python -m experiments.compare --config=experiments/configs/compare.py:double_well
     --workdir=runs/double_well
 
-`double_well` and `mueller` (Noé et al. 2019, along one coordinate), `ala2` (the embedded data).
+`double_well` and `mueller` (Noé et al. 2019, along one coordinate), `ala2` (the embedded data) and
+`ala2_paper` (the same at published sizes, for a GPU).
 `smoke` and `ala2_smoke` take a minute each.
 """
 
@@ -79,8 +80,29 @@ ALA2_SMOKE = ALA2 | {
   **{name: ALA2[name] | {'widths': (16, 16)} | SHORT for name in ('generator', 'flow')},
   'seeds': (0,), 'matching': ALA2['matching'] | {'widths': (16, 16)} | SHORT,
   'entropy': ALA2['entropy'] | {'updates': 2, 'walkers': 10, 'num_frames': 2, 'stride': 5}}
+# The sizes that Noé (2019), Köhler (2023), Wang (2019), Thaler (2022) and Arts (2023) and their
+# co-workers name, for this data; days on a CPU.
+CONSISTENT = {name: ala2.DEFAULT['loss'][name] for name in ala2.VARIANTS['paper']['loss']
+              if name != 'rotate'}
+ALA2_PAPER = ALA2 | {
+  'generator': ALA2['generator'] | {
+    'num_steps': 20_000, 'validate_every': 1000, 'batch_size': 128, 'widths': (128, 128, 128),
+    'final_learning_rate': 1e-3, 'weight_decay': 1e-12},
+  'flow': ALA2['flow'] | {  # 100 epochs of 135,000 frames
+    'num_steps': 53_000, 'validate_every': 1000, 'batch_size': 256, 'widths': (128, 1024, 128),
+    'final_learning_rate': 1e-3},
+  'matching': ALA2['matching'] | {  # 50 epochs
+    'num_steps': 53_000, 'validate_every': 1000, 'batch_size': 128, 'learning_rate': 3e-3},
+  'entropy': ALA2['entropy'] | {  # 50 chains of 1005 ps, 5 of them left out
+    'updates': 300, 'walkers': 50, 'num_frames': 5025, 'stride': 100, 'skip': 25},
+  'objectives': {'plain': {}, 'consistent': {
+    'network': {'smooth_time': True}, 'schedule': ala2.DEFAULT['schedule'], 'loss': CONSISTENT,
+    'sample': {name: ala2.DEFAULT['sample'][name] for name in ('kind', 'num_steps')},
+    'simulate': {name: ala2.DEFAULT['simulate'][name] for name in ('level', 'exact_scaling')}}},
+}
 VARIANTS = {'double_well': (DOUBLE_WELL, None), 'mueller': (MUELLER, None),
-            'smoke': (SMOKE, None), 'ala2': (ALA2, 'default'), 'ala2_smoke': (ALA2_SMOKE, 'smoke')}
+            'smoke': (SMOKE, None), 'ala2': (ALA2, 'default'),
+            'ala2_paper': (ALA2_PAPER, 'paper'), 'ala2_smoke': (ALA2_SMOKE, 'smoke')}
 
 
 def get_config(variant: str = 'double_well') -> ConfigDict:
