@@ -6,7 +6,13 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.models import pick
-from twoforone.baselines.time_integrated import equivariant, message_passing, noise, refinement
+from twoforone.baselines.time_integrated import (
+  equivariant,
+  message_passing,
+  noise,
+  radius,
+  refinement,
+)
 from twoforone.baselines.time_integrated.graph import Scales
 from twoforone.baselines.time_integrated.guard import Guard
 from twoforone.baselines.time_integrated.history import make_perturb
@@ -40,7 +46,8 @@ def make_setup(config, network, scales: Scales, r_max: float) -> Setup:
   """Model, loss and steps of `network`, one of `config.networks`."""
   embedding = message_passing.Embedding(**network.embedding)
   dynamics, score = pick('kind', network.kind, KINDS)(network, scales)
-  model = make_step_model(embedding, dynamics, score)
+  head = radius.RadiusHead(scales, config.radius_width) if config.radius_width else None
+  model = make_step_model(embedding, dynamics, score, head)
   if config.guard:
     model = with_guard(model, Guard(r_max, config.guard), scales)
   sigmas = refinement.noise_ladder(
@@ -50,7 +57,8 @@ def make_setup(config, network, scales: Scales, r_max: float) -> Setup:
   loss = make_step_loss(
     model, scales, perturb=make_perturb(low, high), rotate=network.rotate,
     score_loss=refinement.make_score_loss(model.score, sigmas),
-    score_windows=config.refine.windows, share_latent=network.share_latent)
+    score_windows=config.refine.windows, share_latent=network.share_latent,
+    radius_loss=radius.make_radius_loss(model.radius, scales) if head else None)
   refine = refinement.make_refine(
     model.score, sigmas=sigmas, steps=config.refine.steps, rate=config.refine.rate)
   return Setup(model, loss, {'': make_step(model, scales),
@@ -61,7 +69,7 @@ def make_message_passing(network, scales: Scales):
   """The baseline's (dynamics, score)."""
   sizes = dict(network.sizes)
   return (message_passing.Dynamics(scales, min_std=network.min_std, **sizes),
-          message_passing.Score(scales, **sizes))
+          message_passing.Score(scales, sees_noise=network.sees_noise, **sizes))
 
 
 def make_equivariant(network, scales: Scales):

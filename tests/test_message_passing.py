@@ -9,12 +9,9 @@ import pytest
 
 from twoforone import geometry
 from twoforone.baselines.time_integrated.graph import BeadGraph, Scales, make_system
-from twoforone.baselines.time_integrated.message_passing import (
-  Dynamics,
-  Embedding,
-  RadiusHead,
-  Score,
-)
+from twoforone.baselines.time_integrated.latent import Latent
+from twoforone.baselines.time_integrated.message_passing import Dynamics, Embedding, Score
+from twoforone.baselines.time_integrated.radius import RadiusHead
 
 SPECIES = np.array([0, 1, 2, 3, 0, 1, 2, 4, 0, 3])
 BONDS = np.array([[i, i + 1] for i in range(8)] + [[4, 9]])  # a chain with one side bead
@@ -49,11 +46,11 @@ def random_like(shapes):
 
 
 @functools.cache
-def networks(**options):
+def networks(sees_noise=False, **options):
   """Small networks and a function of their parameters that runs them one after the other."""
   embedding = Embedding(features=6, width=8, num_layers=2)
   dynamics = Dynamics(SCALES, width=8, num_layers=2, **options)
-  score = Score(SCALES, width=8, num_layers=2, **options)
+  score = Score(SCALES, width=8, num_layers=2, sees_noise=sees_noise, **options)
   head = RadiusHead(SCALES, width=8)
 
   def init(key, history, fine, beads):
@@ -68,7 +65,8 @@ def networks(**options):
     e, d, s, h = params
     pooled = embedding.apply(e, fine, len(beads.mask))
     distribution, latent = dynamics.apply(d, history, pooled, beads)
-    return {'pooled': pooled, 'mean': distribution.mean, 'std': distribution.std, 'latent': latent,
+    return {'pooled': pooled, 'mean': distribution.mean, 'std': distribution.std,
+            'latent': latent.scalars, 'expected': latent.expected,
             'score': score.apply(s, history[-1], latent, beads, SIGMA),
             'radius': head.apply(h, history[-1], latent, beads)}
 
@@ -92,6 +90,8 @@ def count(network, *shapes):
   beads = BeadGraph(jnp.ones(9, bool), jnp.ones(9), jnp.zeros((9, 9), bool))
   arrays = [jnp.zeros(shape) for shape in shapes]
   extra = (SIGMA,) if isinstance(network, Score) else ()
+  if not isinstance(network, Dynamics):
+    arrays[1] = Latent(arrays[1], None, arrays[0])
   params = jax.eval_shape(network.init, jax.random.key(0), *arrays, beads, *extra)
   sizes = {jax.tree_util.keystr(path): leaf.size for path, leaf in
            jax.tree_util.tree_leaves_with_path(params)}
@@ -120,7 +120,8 @@ def test_the_published_battery_model_has_its_published_sizes():
 
 
 @pytest.mark.parametrize('options', [
-  {}, {'cutoff': 3.0, 'self_loops': True, 'sees_mass': True}], ids=['plain', 'all options'])
+  {}, {'cutoff': 3.0, 'self_loops': True, 'sees_mass': True, 'sees_noise': True}],
+  ids=['plain', 'all options'])
 def test_padding_is_not_seen(options):
   plain = outputs(HISTORY, *system(), **options)
   fine, beads = system(num_particles=13, num_beads=6, num_bonds=11)
@@ -128,13 +129,13 @@ def test_padding_is_not_seen(options):
   for name, expected in plain.items():
     # Sums over more terms, all of them zero, may be taken in another order: a few roundings.
     assert_close(more[name][:4] if expected.ndim else more[name], expected, 1e-6)
-  for name in ('pooled', 'latent', 'score'):
+  for name in ('pooled', 'latent', 'expected', 'score'):
     np.testing.assert_array_equal(more[name][4:], 0)
   # What stands in the padding changes nothing, to the last bit.
   species = np.where(np.arange(13) < 10, fine.species, -1)
   junk = padded(HISTORY, 6).at[:, 4:].set(jnp.array([0.3, -7.0, 2.0]))
   other = outputs(junk, fine._replace(species=species), beads, **options)
-  for name in ('pooled', 'latent', 'score', 'radius'):
+  for name in ('pooled', 'latent', 'expected', 'score', 'radius'):
     np.testing.assert_array_equal(other[name], more[name])
   np.testing.assert_array_equal(other['mean'][:4], more['mean'][:4])
 
@@ -198,18 +199,19 @@ def test_whitening_makes_the_unit_of_length_irrelevant():
   assert_close(distribution.std, plain['std'])
 
 
-def test_the_radius_is_that_of_the_beads_and_a_residual_without_gradient():
-  head = RadiusHead(SCALES, width=8)
-  x, latent, (_, beads) = jnp.asarray(HISTORY[-1]), jnp.ones((4, 5)), system()
-  params = head.init(jax.random.key(0), x, latent, beads)
-  silent = jax.tree.map(jnp.zeros_like, params)
-  centred = HISTORY[-1] - beads.mass @ HISTORY[-1] / 10
-  expected = np.sqrt(beads.mass @ np.sum(centred**2, axis=1) / 10)
-  np.testing.assert_allclose(head.apply(silent, x, latent, beads), expected, rtol=1e-5)
-  silent['params']['residual']['out']['bias'] = jnp.array([0.25])
-  np.testing.assert_allclose(head.apply(silent, x, latent, beads), expected + 0.5, rtol=1e-5)
-  gradient = jax.grad(lambda latent: head.apply(params, x, latent, beads))(latent)
-  np.testing.assert_array_equal(gradient, 0)
+def test_only_a_score_that_sees_noise_tells_its_level_and_the_expected_frame():
+  _, beads = system()
+  latent = Latent(jnp.ones((4, 8)), None, jnp.zeros((4, 3)))
+  x = jnp.asarray(HISTORY[-1])
+  for sees_noise in (False, True):
+    score = Score(SCALES, width=8, num_layers=1, sees_noise=sees_noise)
+    params = random_like(jax.eval_shape(score.init, jax.random.key(0), x, latent, beads, SIGMA))
+    run = jax.jit(score.apply)
+    plain = run(params, x, latent, beads, SIGMA)
+    for other in (run(params, x, latent, beads, 3 * SIGMA),
+                  run(params, x, latent._replace(expected=0.3 * x), beads, SIGMA)):
+      assert (np.abs(other - plain).max() > 1e-2) == sees_noise
+    assert_close(run(params, x + 2.0, latent, beads, SIGMA), plain)
 
 
 def test_std_stays_above_its_floor_and_gradients_are_finite_at_coincident_beads():

@@ -73,6 +73,9 @@ def test_windows_stay_within_a_trajectory_and_keep_their_spacing():
   assert ((found // 9) == np.repeat([0, 1], 5)[:, None, None]).all()
   assert sorted(found[:5, 0, 0].tolist()) == sorted(found[:5, 1, 0].tolist()) == [0, 1, 2, 3, 4]
   assert examples.system.beads.mask.sum(axis=1).tolist() == [3] * 5 + [2] * 5
+  assert examples.square_radius is None
+  known = windows._replace(square_radius=10 * frames[..., 0, 0])
+  np.testing.assert_array_equal(take(known, jnp.arange(10)).square_radius, 10 * found[..., 1])
   with pytest.raises(ValueError, match='found 4 frames, a window needs 5'):
     make_windows(frames[:, :4], windows.systems, num_frames=3, dilation=2)
 
@@ -135,6 +138,27 @@ def test_only_a_shared_latent_lets_the_score_train_the_step(share_latent):
   alone, both = gradient(), gradient(score_loss=score_loss, share_latent=share_latent)
   assert (both['dynamics'] == alone['dynamics']) != share_latent
   assert alone['score'] == 0 and both['score'] != 0
+
+
+def test_the_radius_is_learned_from_the_clean_frame_before_the_step():
+  model, system = make_constant(), chain()
+  frames = jax.random.normal(jax.random.key(2), (3, 3, 4, 3))
+  example = Example(system, frames, jnp.arange(3.0))
+  params = {'dynamics': jnp.asarray(0.2)}
+
+  def radius_loss(params, seen):
+    x, latent, _, square_radius = seen
+    return jnp.sum(x) + jnp.mean(latent) * params['dynamics'] + square_radius
+
+  def perturb(key, history, beads):
+    return history + 1e-3 * beads.mask[:, None]
+
+  key = jax.random.key(0)
+  plain, with_radius = (make_step_loss(model, SCALES, perturb=perturb, radius_loss=loss)(
+    params, key, example) for loss in (None, radius_loss))
+  # The latent is twice the mean of the acceleration, 0.2, and once for the bead of padding.
+  expected = frames[:, 1].sum(axis=(1, 2)).mean() + 0.2 * (0.4 * 3 + 0.2) / 4 + 1.0
+  np.testing.assert_allclose(with_radius - plain, expected, atol=1e-5)  # float32 sums
 
 
 def test_rotated_windows_keep_the_loss_of_a_model_that_sees_no_direction():

@@ -4,6 +4,8 @@
 
 `default` makes its reference data; `smoke` takes a minute; `paper` has the original's sizes.
 `--config.data=FOLDER` takes polymers that are already made, `--config.seeds="(0,1,2)"` more seeds.
+`--config.runs="('equivariant','equivariant, isotropic')"` says what noise correlated along bonds is
+worth: the second has independent noise of one spread for each bead.
 """
 
 from ml_collections import ConfigDict
@@ -16,6 +18,7 @@ TRAIN = {
   'ema_decay': 0.999}
 EMBEDDING = {'features': 32, 'width': 32, 'num_layers': 3}
 GNS = {'kind': 'gns', 'rotate': True, 'share_latent': False, 'min_std': 0.1,
+       'sees_noise': True,  # the score sees the noise level and where the step was expected
        'embedding': EMBEDDING, 'sizes': {'width': 64, 'num_layers': 3}}
 EQUIVARIANT = {'kind': 'equivariant', 'rotate': False, 'share_latent': False, 'head': 'markov',
                'embedding': EMBEDDING, 'sizes': {'width': 48, 'vectors': 24, 'num_layers': 2}}
@@ -41,20 +44,24 @@ DEFAULT = {
              'lowest': 0.02,  # over the mean bond length
              'levels': 6, 'steps': 2, 'rate': 0.5,
              'windows': 1},   # of each molecule in a batch that train the score
+  'radius_width': 64,        # of the head for the Rg of the fine particles; 0: none
   'train': TRAIN,
   'rollout': {'frames': 8000, 'frames_per_part': 500,
               'max_bond': 3.0},  # times the training data's 99.9 per cent quantile: lost
-  'speed': {'length': 48, 'frames': 200, 'time': 20.0},  # particles; of each timed run
+  'speed': {'length': 48, 'frames': 200, 'time': 20.0,  # particles; of each timed run
+            'long': {'length': 240, 'level': 30.0, 'chains': 4}},  # the same, few beads; 0: none
 }
 SMOKE = DEFAULT | {
   'runs': ('GNS', 'equivariant, refined'),
   'train': TRAIN | {'num_steps': 40, 'validate_every': 20, 'batch_size': 8},
   'rollout': {'frames': 400, 'frames_per_part': 100, 'max_bond': 3.0},
-  'speed': {'length': 24, 'frames': 20, 'time': 10.0}}
+  'speed': {'length': 24, 'frames': 20, 'time': 10.0,
+            'long': {'length': 48, 'level': 12.0, 'chains': 1}}}
 ALA2 = DEFAULT | {
   'system': 'ala2',
   'fold': 0,                 # the run held out
   'interval': 2.0,           # ps, one stored frame
+  'radius_width': 0,         # every atom is a bead
   'networks': {name: network | {'sizes': network['sizes'] | {'chiral': True}}
                if network['kind'] == 'equivariant' else network
                for name, network in DEFAULT['networks'].items()},
@@ -64,11 +71,13 @@ ALA2 = DEFAULT | {
 ALA2_SMOKE = ALA2 | {
   'train': SMOKE['train'], 'lags': (10.0,), 'runs': ('equivariant, refined',),
   'rollout': ALA2['rollout'] | {'copies': 4, 'frames': 60, 'frames_per_part': 30, 'burn_in': 10}}
+LARGE = EQUIVARIANT | {'embedding': {}, 'sizes': {'width': 128, 'vectors': 64, 'num_layers': 4}}
 PAPER = DEFAULT | {
   'networks': {
-    'gns': GNS | {'embedding': {}, 'sizes': {'self_loops': True}, 'share_latent': True},
-    'equivariant': EQUIVARIANT | {
-      'embedding': {}, 'sizes': {'width': 128, 'vectors': 64, 'num_layers': 4}}},
+    'gns': GNS | {'embedding': {}, 'sizes': {'self_loops': True}, 'share_latent': True,
+                  'sees_noise': False},
+    'equivariant': LARGE, 'isotropic': LARGE | {'head': 'isotropic'}},
+  'radius_width': 256,
   'train': TRAIN | {'num_steps': 500_000, 'validate_every': 5000, 'batch_size': 32,
                     'learning_rate': 1e-4, 'final_learning_rate': 2e-6, 'weight_decay': 1e-12},
   'windows_per_molecule': 1}

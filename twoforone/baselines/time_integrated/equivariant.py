@@ -24,26 +24,13 @@ from twoforone.baselines.time_integrated.graph import (
   edge_mask,
   relative_mass,
 )
+from twoforone.baselines.time_integrated.latent import Latent, offset
 from twoforone.geometry import safe_norm
 from twoforone.types import Beads, Scalar
 
 SHORTEST = 1e-3  # distance, in mean bond lengths, below which the unit vector fades
 CENTRES = np.array([*np.arange(0, 1.05, 0.1), 1.2, 1.45, 1.75, 2.1, 2.6, 3.2, 4.0])
 WIDTHS = np.gradient(CENTRES)
-
-
-class Latent(NamedTuple):
-  """What the dynamics network knows of the next frame; zero for padding.
-
-  Attributes:
-    scalars: [n, width].
-    vectors: [n, 3, vectors].
-    expected: mean of the next positions, the centroid at the origin, in the data's unit, [n, 3].
-  """
-
-  scalars: Array
-  vectors: Array
-  expected: Array
 
 
 class Pairs(NamedTuple):
@@ -224,10 +211,9 @@ class EquivariantScore(EquivariantNetwork):
       sigma: of the noise, in the data's unit.
     """
     pairs = self.pairs(x, beads)
-    offset = centred(x, beads) - latent.expected
-    offset = offset / jnp.sqrt(sigma**2 + self.scales.acceleration**2)
+    away = offset(x, latent, beads, sigma, self.scales)
     v = Dense(self.vectors, use_bias=False)(
-      jnp.concatenate([offset[..., None], bounded(latent.vectors)], axis=-1))
+      jnp.concatenate([away[..., None], bounded(latent.vectors)], axis=-1))
     level = jnp.log(sigma / self.scales.length)[None]
     level = Dense(self.width)(nn.silu(Dense(self.width)(level)))
     known = jnp.concatenate([nn.LayerNorm()(latent.scalars), dot(v, v)], axis=-1)

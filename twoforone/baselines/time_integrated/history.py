@@ -26,12 +26,14 @@ class Windows(NamedTuple):
     chain, start: molecule and first frame of each possible window, [W].
     x: frames of each molecule, [C, F, n, 3].
     systems: of the molecules, leading axis [C].
+    square_radius: Rg² of the fine particles in each frame, [C, F]; None where nobody asks.
   """
 
   chain: Int[Array | np.ndarray, ' W']
   start: Int[Array | np.ndarray, ' W']
   x: Float[Array | np.ndarray, 'C F n 3']
   systems: System
+  square_radius: Float[Array | np.ndarray, 'C F'] | None = None
 
 
 class Example(NamedTuple):
@@ -40,14 +42,17 @@ class Example(NamedTuple):
   Attributes:
     system: of the molecule.
     frames: k frames and the one to predict, of each window, [w, k + 1, n, 3].
+    square_radius: Rg² of the fine particles in the last of the k frames, [w], or None.
   """
 
   system: System
   frames: Float[Array, 'w k1 n 3']
+  square_radius: Float[Array, ' w'] | None = None
 
 
 def make_windows(
-  x: Float[np.ndarray, 'C F n 3'], systems: System, *, num_frames: int, dilation: int
+  x: Float[np.ndarray, 'C F n 3'], systems: System, *, num_frames: int, dilation: int,
+  square_radius: Float[np.ndarray, 'C F'] | None = None
 ) -> Windows:
   """All windows of the trajectories.
 
@@ -56,6 +61,7 @@ def make_windows(
     systems: of the molecules, leading axis [C].
     num_frames: k + 1.
     dilation: stored frames in one step of the model.
+    square_radius: Rg² of the fine particles in each frame.
 
   Raises:
     ValueError: when the trajectories are shorter than a window.
@@ -65,7 +71,7 @@ def make_windows(
   if starts < 1:
     raise ValueError(f'x: found {frames} frames, a window needs {frames - starts + 1}')
   chain, start = np.divmod(np.arange(chains * starts), starts)
-  return Windows(chain.astype(np.int32), start.astype(np.int32), x, systems)
+  return Windows(chain.astype(np.int32), start.astype(np.int32), x, systems, square_radius)
 
 
 def make_take(
@@ -84,8 +90,10 @@ def make_take(
     first = (windows.start[index][:, None] + shift) % starts
     frame = first[..., None] + dilation * jnp.arange(num_frames)
     chain = windows.chain[index]
+    # The frame before the step: the networks see it, and the beads' own radius is that of it.
+    radius = jax.tree.map(lambda a: a[chain[:, None], frame[..., -2]], windows.square_radius)
     return Example(jax.tree.map(lambda a: a[chain], windows.systems),
-                   windows.x[chain[:, None, None], frame])
+                   windows.x[chain[:, None, None], frame], radius)
 
   return take
 

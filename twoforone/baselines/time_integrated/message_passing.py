@@ -23,10 +23,12 @@ from twoforone.baselines.time_integrated.graph import (
   BeadGraph,
   FineGraph,
   Scales,
+  centred,
   edge_mask,
   pool,
   relative_mass,
 )
+from twoforone.baselines.time_integrated.latent import Latent, offset
 from twoforone.baselines.time_integrated.noise import DiagonalGaussian
 from twoforone.geometry import safe_norm
 from twoforone.networks.layers import uniform
@@ -188,8 +190,8 @@ class Dynamics(BeadNetwork):
   @nn.compact
   def __call__(
     self, history: Float[Array, 'k n 3'], embedding: Float[Array, 'n features'], beads: BeadGraph
-  ) -> tuple[DiagonalGaussian, Float[Array, 'n width']]:
-    """The distribution, and the latent nodes it was read from.
+  ) -> tuple[DiagonalGaussian, Latent]:
+    """The distribution, and the latent nodes it was read from with where it expects the beads.
 
     Args:
       history: the last k frames, oldest first.
@@ -200,46 +202,35 @@ class Dynamics(BeadNetwork):
     velocities = steps.transpose(1, 0, 2).reshape(history.shape[1], -1)
     latent = self.pass_messages((velocities, embedding), history[-1], beads)
     out = MLP(self.width, 6, norm=False, name='decode')(latent)
-    std = self.min_std + nn.softplus(out[:, 3:])
-    return DiagonalGaussian(out[:, :3], std, beads.mask), latent
+    mean, std = out[:, :3], self.min_std + nn.softplus(out[:, 3:])
+    expected = 2 * history[-1] - history[-2] + self.scales.acceleration * mean
+    return (DiagonalGaussian(mean, std, beads.mask),
+            Latent(latent, None, centred(expected, beads)))
 
 
 class Score(BeadNetwork):
-  """s with grad log p_sigma(x) = s / sigma of the next frame, given the dynamics' latent nodes.
+  """s with grad log p_sigma(x) = s / sigma of the next frame, given what the dynamics knows of it.
 
-  As in the original (spec section 2.4) sigma itself is not an input: s is what is wrong with the
-  candidate, in units of the noise, averaged over the levels it may have come from.
+  In the original (spec section 2.4) sigma is not an input: s is what is wrong with the candidate,
+  in units of the noise, averaged over the levels it may have come from. Nor is where the dynamics
+  expects the beads, so that nothing in the geometry tells noise from a move.
 
-  Attributes: see `BeadNetwork`.
+  Attributes:
+    sees_noise: give it both, as nodes' inputs.
+    Others: see `BeadNetwork`.
   """
 
+  sees_noise: bool = False
+
   @nn.compact
-  def __call__(
-    self, x: Positions, latent: Float[Array, 'n features'], beads: BeadGraph, sigma: Scalar
-  ) -> Positions:
+  def __call__(self, x: Positions, latent: Latent, beads: BeadGraph, sigma: Scalar) -> Positions:
     """s, zero for padding."""
-    del sigma
-    h = self.pass_messages((latent,), x, beads)
+    nodes = (latent.scalars,)
+    if self.sees_noise:
+      level = jnp.log(sigma / self.scales.length)
+      nodes += (offset(x, latent, beads, sigma, self.scales), level[None, None])
+    h = self.pass_messages(nodes, x, beads)
     return jnp.where(beads.mask[:, None], MLP(self.width, 3, norm=False, name='decode')(h), 0)
-
-
-class RadiusHead(nn.Module):
-  """The radius of gyration of the fine particles: that of the beads plus what the latent adds.
-
-  The latent is averaged over real beads; no gradient flows back into it. In the unit of the
-  positions, of the frame x the latent was computed from.
-  """
-
-  scales: Scales
-  width: int = 256
-
-  @nn.compact
-  def __call__(self, x: Positions, latent: Float[Array, 'n features'], beads: BeadGraph) -> Scalar:
-    pooled = jnp.sum(latent * beads.mask[:, None], axis=0) / jnp.sum(beads.mask)
-    residual = MLP(self.width, 1, norm=False, name='residual')(jax.lax.stop_gradient(pooled))
-    weight = beads.mass / jnp.sum(beads.mass)
-    squares = weight @ jnp.sum((x - weight @ x) ** 2, axis=1)
-    return jnp.sqrt(squares + 1e-12) + self.scales.length * residual[0]
 
 
 def _codes(num, width, name):

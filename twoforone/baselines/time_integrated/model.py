@@ -30,19 +30,22 @@ class StepModel(NamedTuple):
       latent).
     score: (params, x, latent, beads, sigma) -> s[n, 3]; s / sigma is the score of the next frame
       blurred by sigma. None without refinement.
+    radius: (params, x, latent, beads) -> Rg of the fine particles in the last frame x. None
+      without a head.
   """
 
   init: Callable[[PRNGKey, System, History], Params]
   embed: Callable[..., Float[Array, 'n e']]
   predict: Callable[..., tuple[Any, Any]]
   score: Callable[..., Beads] | None
+  radius: Callable[..., Scalar] | None = None
 
 
-def make_step_model(embedding, dynamics, score=None) -> StepModel:
-  """The model of two or three flax modules; their parameters lie side by side in one dictionary."""
+def make_step_model(embedding, dynamics, score=None, radius=None) -> StepModel:
+  """The model of two to four flax modules; their parameters lie side by side in one dictionary."""
 
   def init(key, system, history):
-    keys = jax.random.split(key, 3)
+    keys = jax.random.split(key, 4)
     fine, beads = system
     params = {'embedding': embedding.init(keys[0], fine, len(beads.mask))}
     nodes = embedding.apply(params['embedding'], fine, len(beads.mask))
@@ -50,6 +53,8 @@ def make_step_model(embedding, dynamics, score=None) -> StepModel:
     _, latent = dynamics.apply(params['dynamics'], history, nodes, beads)
     if score is not None:
       params['score'] = score.init(keys[2], history[-1], latent, beads, jnp.ones(()))
+    if radius is not None:
+      params['radius'] = radius.init(keys[3], history[-1], latent, beads)
     return params
 
   def embed(params, fine, num_beads):
@@ -61,7 +66,11 @@ def make_step_model(embedding, dynamics, score=None) -> StepModel:
   def evaluate_score(params, x, latent, beads, sigma):
     return score.apply(params['score'], x, latent, beads, sigma)
 
-  return StepModel(init, embed, predict, None if score is None else evaluate_score)
+  def evaluate_radius(params, x, latent, beads):
+    return radius.apply(params['radius'], x, latent, beads)
+
+  return StepModel(init, embed, predict, None if score is None else evaluate_score,
+                   None if radius is None else evaluate_radius)
 
 
 def with_guard(model: StepModel, guard: Guard, scales: Scales) -> StepModel:
@@ -91,9 +100,10 @@ def make_nll(model: StepModel, scales: Scales) -> Callable[..., tuple[Scalar, An
 
 def make_step_loss(
   model: StepModel, scales: Scales, *, perturb: Callable | None = None, rotate: bool = False,
-  score_loss: Callable | None = None, score_windows: int | None = None, share_latent: bool = False
+  score_loss: Callable | None = None, score_windows: int | None = None, share_latent: bool = False,
+  radius_loss: Callable | None = None
 ) -> LossFn:
-  """Negative log-likelihood of the step + loss of the score, means over the windows of an example.
+  """-ln p of the step + loss of the score + loss of the radius, means over an example's windows.
 
   Args:
     model: networks.
@@ -104,6 +114,7 @@ def make_step_loss(
     score_windows: how many windows of an example the score is trained on; None for all.
     share_latent: let the loss of the score train the dynamics network too, as the original does;
       otherwise the steps that are learned do not depend on whether a score is.
+    radius_loss: (params, (x, latent, beads, square_radius)) -> [], of the last clean frame x.
   """
   nll = make_nll(model, scales)
 
@@ -124,11 +135,15 @@ def make_step_loss(
     keys = jax.random.split(key, (2, len(example.frames)))
     values, seen = jax.vmap(window, (None, 0, 0, None, None))(
       params, keys[0], example.frames, embedding, beads)
-    if score_loss is None:
-      return values.mean()
-    keys, seen = jax.tree.map(lambda a: a[:score_windows], (keys[1], seen))
-    scores = jax.vmap(lambda key, seen: score_loss(params, key, (*seen, beads)))(keys, seen)
-    return values.mean() + scores.mean()
+    total = values.mean()
+    if score_loss is not None:
+      some = jax.tree.map(lambda a: a[:score_windows], (keys[1], seen))
+      total += jax.vmap(lambda key, seen: score_loss(params, key, (*seen, beads)))(*some).mean()
+    if radius_loss is not None:
+      known = example.frames[:, -2], seen[1], example.square_radius
+      total += jax.vmap(
+        lambda x, latent, true: radius_loss(params, (x, latent, beads, true)))(*known).mean()
+    return total
 
   return loss
 
