@@ -1,6 +1,7 @@
 """Cheap compilations, and one for programs that several tests share: a cache as old as the run.
 
 Tests compile far more than they run: without LLVM's optimisations they take two thirds of the time.
+Both are in the environment, for the processes that tests start compile the same programs.
 """
 
 import os
@@ -8,18 +9,32 @@ import shutil
 import tempfile
 
 import jax
+import pytest
 
-os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} --xla_backend_optimization_level=0'
-CACHE = 'TWOFORONE_TEST_CACHE'  # workers inherit it from the process that starts them
+CHEAP = '--xla_backend_optimization_level=0'
+os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {CHEAP}'
+CACHE = 'JAX_COMPILATION_CACHE_DIR'
+LEAST_SECONDS = 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'
 
 
 def pytest_configure(config):
-  if not hasattr(config, 'workerinput'):
-    os.environ[CACHE] = tempfile.mkdtemp(prefix='twoforone_tests_')
-  jax.config.update('jax_compilation_cache_dir', os.environ[CACHE])
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 1.0)
+  if not hasattr(config, 'workerinput'):  # workers inherit both from the process that starts them
+    os.environ |= {CACHE: tempfile.mkdtemp(prefix='twoforone_tests_'), LEAST_SECONDS: '0.5'}
+  jax.config.update(CACHE.lower(), os.environ[CACHE])
+  jax.config.update(LEAST_SECONDS.lower(), float(os.environ[LEAST_SECONDS]))
 
 
 def pytest_unconfigure(config):
   if not hasattr(config, 'workerinput'):
     shutil.rmtree(os.environ.pop(CACHE), ignore_errors=True)
+
+
+@pytest.fixture
+def environment():
+  """environment(devices): of a process with so many CPU devices that compiles as cheaply."""
+
+  def environment(devices=1):
+    flags = f'{CHEAP} --xla_force_host_platform_device_count={devices}'
+    return {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags}
+
+  return environment

@@ -1,6 +1,5 @@
 """Two (fake) devices give the numbers of one; leading axes that do not divide are named."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -85,17 +84,16 @@ assert dynamics.read_run(sys.argv[3])[0].shape == (6, 4, 5, 3)
 """
 
 
-def run_on(devices, path):
-  flags = f'--xla_force_host_platform_device_count={devices}'
+def run_on(devices, path, environment):
   subprocess.run([sys.executable, '-c', PROGRAM, str(devices), str(path)], check=True,
-                 env={**os.environ, 'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'})
+                 env=environment(devices))
   return np.load(f'{path}.npz')
 
 
 @pytest.mark.slow
-def test_two_devices_give_the_numbers_of_one(tmp_path):
+def test_two_devices_give_the_numbers_of_one(environment, tmp_path):
   """Simulation and training; and a state saved on two devices is restored on this one."""
-  one, two = (run_on(devices, tmp_path / f'{devices}') for devices in (1, 2))
+  one, two = (run_on(devices, tmp_path / f'{devices}', environment) for devices in (1, 2))
   # Float32 rounding: blocks of another size may be vectorised in another order.
   np.testing.assert_allclose(two['x'], one['x'], atol=1e-6)
   np.testing.assert_allclose(two['kinetic'], one['kinetic'], rtol=1e-5)
@@ -135,15 +133,15 @@ def test_one_process_agrees_with_itself():
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_trajectory_of_one(tmp_path):
+def test_two_processes_give_the_trajectory_of_one(environment, tmp_path):
   """Each holds half of the replicas; one writes, both go on from what was written."""
   run(tmp_path / 'one', replicas=4, num_parts=3)
   with socket.socket() as free:
     free.bind(('localhost', 0))
     port = str(free.getsockname()[1])
-  flags, folder = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': ''}, str(tmp_path / 'two')
-  processes = [subprocess.Popen([sys.executable, '-c', PROCESS, port, str(k), folder], env=flags)
-               for k in range(2)]
+  folder = str(tmp_path / 'two')
+  processes = [subprocess.Popen(
+    [sys.executable, '-c', PROCESS, port, str(k), folder], env=environment()) for k in range(2)]
   try:
     assert [process.wait(timeout=300) for process in processes] == [0, 0]
   finally:

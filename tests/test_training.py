@@ -1,7 +1,6 @@
 """A training stopped and taken up elsewhere, from shards or memory, on one process or on two."""
 
 import functools
-import os
 import socket
 import subprocess
 import sys
@@ -103,16 +102,15 @@ def test_blocks_replace_the_frames_in_memory(whole, tmp_path):
 
 
 @pytest.mark.slow
-def test_one_process_then_two_then_one_train_as_one(whole, written, tmp_path):
+def test_one_process_then_two_then_one_train_as_one(whole, written, environment, tmp_path):
   """The first quarter on one device, the next on two of two processes, the rest on one."""
   train(tmp_path, 0.25, written)
   with socket.socket() as free:
     free.bind(('localhost', 0))
     port = str(free.getsockname()[1])
-  flags = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': ''}
   processes = [subprocess.Popen(
-    [sys.executable, '-c', PROCESS, port, str(k), str(tmp_path), written], env=flags)
-    for k in range(2)]
+    [sys.executable, '-c', PROCESS, port, str(k), str(tmp_path), written],
+    env=environment()) for k in range(2)]
   try:
     assert [process.wait(timeout=900) for process in processes] == [0, 0]
   finally:
