@@ -5,9 +5,18 @@ import pathlib
 import jax
 import numpy as np
 
-from experiments import ala2, ala2_methods, evaluate, report_parts, study
+from experiments import (
+  ala2,
+  ala2_flows,
+  ala2_methods,
+  evaluate,
+  figures_compare,
+  report_parts,
+  study,
+)
 from experiments.ala2_flows import Made, World
 from twoforone import plots
+from twoforone.baselines import ala2_atoms
 from twoforone.datasets import bead_file, embedded
 from twoforone.evaluation import densities, structure
 from twoforone.units import thermal_energy
@@ -22,8 +31,13 @@ JS of (φ, ψ) in 60 × 60 bins against the held-out run [nat], floor: the same 
 frames; PMF: mean squared error of the free energy [(kcal/mol)²]; P(φ > 0) of the held-out run is
 {left:.4f}. Trained on {frames:,} frames. No i.i.d. columns where a method has no density, no sim.
 columns where its density is of all atoms. seconds: of training, measured beside whatever else ran;
-evaluations: of forces that training simulated. Mean over the seeds ± their standard deviation."""
-BINS = 60  # along each axis, of the figure
+evaluations: of forces that training simulated. Mean over the seeds ± their standard deviation.
+figure_3abc: -ln p of (φ, ψ) of the held-out run and of the Boltzmann generators of 22 atoms;
+figure_3d: their flexible torsions with the core of 4 atoms; missing without those rows, or where a
+row of an earlier version has no torsions."""
+BINS = 60  # along each axis, of the figures
+CORES = {'b, core of 6 atoms': 'BG-REM 6 atoms', 'c, core of 4 atoms': 'BG-REM 4 atoms'}
+TORSION = 'torsion '  # begins the names of their arrays
 
 
 def make_world(config, seed: int) -> World:
@@ -44,7 +58,9 @@ def run_method(config, world: World, name: str, seed: int, folder: pathlib.Path)
   chosen.ala2.seed = seed
   made = METHODS[name](chosen, world, jax.random.key(seed), folder)
   sets = finite_sets(made)
-  return score(world, made, sets, seed), {use: histogram(x) for use, x in sets.items()}
+  torsions = {TORSION + angle: counts for angle, counts in (made.torsions or {}).items()}
+  return score(world, made, sets, seed), torsions | {
+    use: histogram(x) for use, x in sets.items()}
 
 
 def finite_sets(made: Made) -> dict[str, np.ndarray]:
@@ -77,9 +93,25 @@ def describe(config, world: World) -> tuple[str, str]:
   return 'Alanine dipeptide', LEGEND.format(left=left, frames=len(world.split.train.x))
 
 
-def draw(world: World, arrays: dict[str, dict[str, np.ndarray]]) -> plots.Figure:
-  """Free energies of (φ, ψ) of every method's first seed."""
-  found = {'held-out run': histogram(world.split.test.x)} | {
-    f'{name}, {use}': counts for name, uses in arrays.items() for use, counts in uses.items()}
-  return plots.ramachandran(
-    {name: densities.free_energy(counts, world.kT) for name, counts in found.items()})
+def draw(
+  config, world: World, arrays: dict[str, dict[str, np.ndarray]]
+) -> dict[str, plots.Figure]:
+  """By file: free energies of (φ, ψ) of every method's first seed, and figure_3 as far as it is."""
+  del config
+  reference = histogram(world.split.test.x)
+  found = {'held-out run': reference} | {
+    f'{name}, {use}': counts for name, uses in arrays.items() for use, counts in uses.items()
+    if not use.startswith(TORSION)}
+  figures = {'compare': plots.ramachandran(
+    {name: densities.free_energy(counts, world.kT) for name, counts in found.items()})}
+  planes = {'a, held-out run': reference} | {
+    title: arrays[name]['i.i.d.'] for title, name in CORES.items() if name in arrays}
+  if len(planes) > 1:
+    figures['figure_3abc'] = figures_compare.plane_figure(planes)
+  torsions = {angle.removeprefix(TORSION): counts for angle, counts in arrays.get(
+    'BG-REM 4 atoms', {}).items() if angle.startswith(TORSION)}
+  if torsions:
+    exact = ala2_flows.count_torsions(world.test_atoms, ala2_atoms.CENTRAL_4)
+    figures['figure_3d'] = figures_compare.torsion_figure(
+      {'held-out run': exact, 'BG-REM 4 atoms': torsions})
+  return figures

@@ -19,8 +19,10 @@ from twoforone.baselines import (
   molecule_flow,
 )
 from twoforone.datasets import dataset
-from twoforone.evaluation import profiles
+from twoforone.evaluation import densities, profiles
 from twoforone.geometry import dihedral
+
+TORSION_EDGES = np.linspace(-np.pi, np.pi, 61)
 
 
 class World(NamedTuple):
@@ -53,6 +55,7 @@ class Made(NamedTuple):
     seconds: of the training.
     evaluations: force evaluations that training simulated.
     notes: further numbers by name.
+    torsions: counts of each flexible torsion of all-atom samples, by its name.
   """
 
   samples: np.ndarray | None
@@ -61,6 +64,7 @@ class Made(NamedTuple):
   seconds: float
   evaluations: int = 0
   notes: dict[str, float] | None = None
+  torsions: dict[str, np.ndarray] | None = None
 
 
 def flow_iid(config, world: World, key, folder: pathlib.Path) -> Made:
@@ -93,21 +97,28 @@ def generator(config, world: World, key, folder: pathlib.Path, core: tuple[str, 
   decode, beads = jax.vmap(coordinates.decode), list(world.beads)
   samples = draw_in_batches(
     lambda keys: decode(sample(fitted.params, keys)[0])[0], draw_key, config.ala2.sample)
-  errors = torsion_errors(samples, world.test_atoms, table, core)
-  return Made(samples[:, beads], None, 0, fitted.seconds,
-              notes={'validation': fitted.validation, **errors})
+  counts, exact = (count_torsions(x, core) for x in (samples, world.test_atoms))
+  return Made(samples[:, beads], None, 0, fitted.seconds, torsions=counts,
+              notes={'validation': fitted.validation, **torsion_errors(counts, exact)})
 
 
-def torsion_errors(x, reference, table, core: tuple[str, ...]) -> dict[str, float]:
-  """rms error of the profile of each flexible torsion where the reference's is below 4 kT."""
+def count_torsions(x: np.ndarray, core: tuple[str, ...]) -> dict[str, np.ndarray]:
+  """Counts of each flexible torsion of frames [F, 22, 3], by its name, in equal bins."""
+  table = ala2_atoms.make_ala2_table(core)
+  angle = jax.jit(jax.vmap(dihedral))
+  return {name: np.histogram(angle(*(x[:, atom] for atom in row)), TORSION_EDGES)[0]
+          for name, row in zip(ala2_atoms.torsion_names(core), table.rows[table.flexible],
+                               strict=True)}
+
+
+def torsion_errors(
+  counts: dict[str, np.ndarray], reference: dict[str, np.ndarray]
+) -> dict[str, float]:
+  """rms error of the profile of each torsion where the reference's is below 4 kT."""
   found = {}
-  rows = table.rows[table.flexible]
-  edges = np.linspace(-np.pi, np.pi, 61)
-  for name, row in zip(ala2_atoms.torsion_names(core), rows, strict=True):
-    (_, model), (_, exact) = (profiles.sample_profile(np.asarray(jax.vmap(dihedral)(
-      *(frames[:, atom] for atom in row))), edges) for frames in (x, reference))
-    mask = profiles.below(exact, 4.0)
-    found[f'rms F<4 of {name}'] = profiles.aligned_rms(model, exact, mask)
+  for name in counts:
+    model, exact = (densities.free_energy(part[name], 1.0) for part in (counts, reference))
+    found[f'rms F<4 of {name}'] = profiles.aligned_rms(model, exact, profiles.below(exact, 4))
   return found
 
 

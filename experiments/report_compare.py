@@ -1,4 +1,4 @@
-"""The table and the figure of `experiments.compare`, written after every row."""
+"""The table and the figures of `experiments.compare`, written after every row."""
 
 import json
 import pathlib
@@ -12,15 +12,38 @@ from twoforone import plots
 
 def write(
   folder: pathlib.Path, table: dict[str, dict], columns: dict[str, str], text: tuple[str, str],
-  figure: plots.Figure
+  figures: dict[str, plots.Figure]
 ) -> None:
-  """compare.json, compare.md and compare.png of the rows so far; `text` is title and legend."""
+  """compare.json, compare.md and a .png for each figure; `text` is title and legend."""
   (folder / 'compare.json').write_text(json.dumps(table, indent=2) + '\n')
-  found, (title, legend) = study.format_table(table, columns), text
-  (folder / 'compare.md').write_text(
-    f'# {title}\n\n{found}\n\n{legend}\n\n![{title}](compare.png)\n')
-  plots.save(figure, folder / 'compare.png')
+  filled = {name: {seed: dict.fromkeys(columns, float('nan')) | row for seed, row in seeds.items()}
+            for name, seeds in table.items()}
+  found, (title, legend) = study.format_table(filled, columns), text
+  shown = '\n\n'.join(f'![{name}]({name}.png)' for name in figures)
+  (folder / 'compare.md').write_text('\n\n'.join(
+    [f'# {title}', found, legend, *further_numbers(table, columns), shown]) + '\n')
+  for name, figure in figures.items():
+    plots.save(figure, folder / f'{name}.png')
   print(found, flush=True)
+
+
+def further_numbers(table: dict[str, dict], columns: dict[str, str]) -> list[str]:
+  """A line for each method that has numbers beside the columns; nothing where none has."""
+  lines = []
+  for name, seeds in table.items():
+    rows = list(seeds.values())
+    keys = [key for key in rows[0] if key not in columns
+            and all(np.isfinite(row.get(key, float('nan'))) for row in rows)]
+    if keys:
+      values = ', '.join(f'{key} {spread([row[key] for row in rows])}' for key in keys)
+      lines.append(f'- {name}: {values}')
+  return ['Further numbers of single methods:', '\n'.join(lines)] if lines else []
+
+
+def spread(values: list[float]) -> str:
+  """Mean ± standard deviation, the latter where there are several values."""
+  mean = f'{np.mean(values):.3g}'
+  return mean if len(values) == 1 else f'{mean} ± {np.std(values, ddof=1):.2g}'
 
 
 def read_arrays(folder: pathlib.Path, table: dict[str, dict]) -> dict[str, dict[str, np.ndarray]]:

@@ -6,7 +6,7 @@ import re
 import jax
 import numpy as np
 
-from experiments import toy_methods, toys
+from experiments import figures_compare, toy_methods, toys
 from twoforone import plots
 from twoforone.evaluation import profiles
 
@@ -24,8 +24,9 @@ density (exact {weight:.4f}); sampled above: of as many draws. force error: root
 that of the exact mean force. kl, nll [nat]; nll on {frames:,} test draws. seconds: of training and
 sampling with compilation, measured beside whatever else ran; evaluations: of forces of the model
 that training simulated. Mean over the seeds ± their standard deviation; every method has the same
-{frames:,} draws, a fifth of them for validation."""
-HIGHEST = 14.0  # kT, of the figure
+{frames:,} draws, a fifth of them for validation. {figure}: the potential and, along its white line,
+the free energy of the Boltzmann generators."""
+FIGURES = {'double_well': 'figure_1', 'mueller': 'figure_2'}
 
 
 def make_world(config, seed: int) -> toys.Problem:
@@ -45,19 +46,18 @@ def describe(config, world: toys.Problem) -> tuple[str, str]:
   weight = profiles.weight_above(world.exact.s, world.exact.energy, world.barrier)
   return config.system.replace('_', ' ').capitalize(), LEGEND.format(
     barrier=world.barrier, difference=profiles.basin_difference(weight), weight=weight,
-    frames=config.frames)
+    frames=config.frames, figure=FIGURES[config.system])
 
 
-def draw(world: toys.Problem, arrays: dict[str, dict[str, np.ndarray]]) -> plots.Figure:
-  """The free energy of every method's first seed with the exact one, a panel for each family."""
-  families, exact = {}, curve(world.exact.s, world.exact.energy)
+def draw(
+  config, world: toys.Problem, arrays: dict[str, dict[str, np.ndarray]]
+) -> dict[str, plots.Figure]:
+  """By file: free energies of every method's first seed, and the figure of Boltzmann generators."""
+  families, curve = {}, figures_compare.toy_curve
+  exact = curve(world.exact.s, world.exact.energy)
   for name, found in arrays.items():
     family = families.setdefault(re.split(r'[ ,]', name)[0], {'exact': exact})
     family[name] = curve(found['s'], found['energy'])
-  return plots.curves(families, x_label='s', y_label='free energy [kT]')
-
-
-def curve(s: np.ndarray, energy: np.ndarray) -> plots.Curve:
-  """Up to the highest energy of the figure."""
-  shown = energy - energy.min()
-  return plots.Curve(s, np.where(shown < HIGHEST, shown, np.nan))
+  return {'compare': plots.curves(families, x_label='s', y_label='free energy [kT]'),
+          FIGURES[config.system]: figures_compare.toy_figure(
+            toys.define(config.system), families.get('BG-REM', {'exact': exact}))}

@@ -5,8 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import compare, fit, toy_contest, toys
+from experiments import (
+  ala2_contest,
+  ala2_flows,
+  compare,
+  figures_compare,
+  fit,
+  report_compare,
+  toy_contest,
+  toys,
+)
 from experiments.configs import compare as compare_config
+from twoforone.baselines import ala2_atoms
+from twoforone.datasets import dataset
 
 
 @pytest.mark.parametrize('name, difference, weight', [
@@ -31,6 +42,64 @@ def test_draws_of_a_problem_are_apart_and_of_the_right_weight():
     assert np.isin(part.r[:, 1], parts[k - 1].r[:, 1]).mean() < 0.01
   share, exact = np.mean(problem.test.s > problem.barrier), 1 - 0.967074
   assert abs(share - exact) < 4 * np.sqrt(exact * (1 - exact) / 10_000)
+
+
+@pytest.mark.parametrize('name, label', [('double_well', 's = x'), ('mueller', '0.7 x + -0.7 y')])
+def test_the_figure_of_a_toy_has_its_minimum_on_the_line(name, label):
+  found = toys.define(name)
+  figure = figures_compare.toy_figure(found, {'exact': figures_compare.toy_curve(
+    found.grid, (found.grid - 0.5) ** 2)})
+  plane, profile = figure.axes[:2]
+  first, last = plane.lines[-1].get_xydata()
+  along = last - first
+  assert along[0] * found.axis[1] == pytest.approx(along[1] * found.axis[0], abs=1e-9)
+  points = first + np.linspace(0, 1, 4001)[:, None] * along
+  lowest = {'double_well': -10.752406, 'mueller': -14.66995}[name]
+  # The line passes through the lowest point of a grid of 0.03: curvatures of up to 60 kT.
+  assert float(found.toy.potential(jnp.asarray(points)).min()) == pytest.approx(lowest, abs=0.02)
+  assert label in profile.get_xlabel()
+
+
+def test_torsions_of_frames_are_counted_and_their_profiles_compared():
+  flat = np.random.default_rng(0).normal(size=(400, 22, 3)).astype(np.float32)
+  counts = ala2_flows.count_torsions(flat, ala2_atoms.CENTRAL_4)
+  assert set(counts) == set(ala2_atoms.FLEXIBLE.values())
+  assert all(found.sum() == 400 for found in counts.values())
+  # phi as the five beads have it: the same torsion read from the other end.
+  order = [ala2_atoms.ATOMS.index(name) for name in ('ACE:C', 'ALA:N', 'ALA:CA', 'ALA:C')]
+  angle = jax.vmap(ala2_flows.dihedral)(*(flat[:, k] for k in order))
+  np.testing.assert_array_equal(counts['phi'], np.histogram(angle, ala2_flows.TORSION_EDGES)[0])
+  errors = ala2_flows.torsion_errors(counts, {name: 3 * found for name, found in counts.items()})
+  assert len(errors) == 7 and max(errors.values()) < 1e-12  # a constant factor is no error
+  even, wave = np.full(60, 100), np.tile([200, 100], 30)
+  assert ala2_flows.torsion_errors({'phi': wave}, {'phi': even})[
+    'rms F<4 of phi'] == pytest.approx(np.log(2) / 2)
+
+
+def test_figure_3_is_drawn_as_far_as_its_rows_are_there():
+  plane = np.ones((60, 60))
+  torsions = {f'torsion {name}': np.arange(1, 61) for name in ala2_atoms.FLEXIBLE.values()}
+  frames = np.random.default_rng(1).normal(size=(50, 22, 3)).astype(np.float32)
+  beads = frames[:, [4, 6, 8, 10, 16]]
+  world = ala2_flows.World(
+    dataset.Split(*[dataset.Dataset(beads, None, np.zeros(50, int), None, None)] * 3), frames, 1,
+    frames, (), 2.5)
+
+  def draw(arrays):
+    return set(ala2_contest.draw(None, world, arrays))
+
+  assert draw({'CGNet': {'simulation': plane}}) == {'compare'}
+  old = {'BG-REM 4 atoms': {'i.i.d.': plane}}
+  assert draw(old) == {'compare', 'figure_3abc'}
+  old['BG-REM 4 atoms'] |= torsions
+  assert draw(old) == {'compare', 'figure_3abc', 'figure_3d'}
+
+
+def test_numbers_beside_the_columns_are_listed_where_all_seeds_have_them():
+  table = {'a': {0: {'x': 1.0, 'kept': 0.5, 'lost': np.nan}, 1: {'x': 2.0, 'kept': 0.7}},
+           'b': {0: {'x': 1.0}}}
+  assert report_compare.further_numbers(table, {'x': '{}'})[1] == '- a: kept 0.6 ± 0.14'
+  assert report_compare.further_numbers({'b': table['b']}, {'x': '{}'}) == []
 
 
 def quadratic(params, key, example):
@@ -76,7 +145,7 @@ def test_a_small_table_is_made_and_read_again(tmp_path, monkeypatch):
   assert np.isfinite(table['CGNet'][0]['force error'])
   assert np.isfinite(table['BG-REM spline'][0]['sampled above'])
   left = {path.name for path in tmp_path.iterdir()}
-  assert left >= {'compare.md', 'compare.json', 'compare.png', 'rows'}
+  assert left >= {'compare.md', 'compare.json', 'compare.png', 'figure_1.png', 'rows'}
   monkeypatch.setattr(compare, 'CONTESTS', {  # nothing is made a second time
     'double_well': compare.CONTESTS['double_well']})
   monkeypatch.setattr(compare.CONTESTS['double_well'], 'run_method', None)

@@ -19,7 +19,8 @@ LAYERS = (  # modules of each layer, and the layers they may import from
 )
 # Noise is centred where positions are; a ladder is a simulation whose replicas are rungs; figures
 # share their colours.
-SIDEWAYS = {('schedule', 'geometry'), ('tempering', 'simulate'), ('plots_polymers', 'plots')}
+SIDEWAYS = {('schedule', 'geometry'), ('tempering', 'simulate'), ('plots_polymers', 'plots'),
+            ('maps', 'plots')}
 
 DOORS = {
   'jax_md': {'twoforone/langevin'}, 'optax': {'twoforone/train', 'experiments/'},

@@ -66,6 +66,18 @@ def test_maps_have_the_first_axis_on_x_and_one_scale():
   assert figure.axes[0].get_xlim() == (1.0, 3.0) and figure.axes[0].get_ylim() == (10.0, 20.0)
 
 
+def test_a_potential_stands_beside_its_profiles_with_the_line_across():
+  curve = plots.Curve(np.arange(3.0), np.ones(3))
+  line = np.array([[0.0, 10.0], [4.0, 15.0]])
+  figure = maps.plane_and_profiles(
+    9 * RNG.random((30, 20)), np.arange(30.0), np.arange(20.0), {'exact': curve, 'model': curve},
+    highest=8.0, axes_labels=('x', 'y'), coordinate='s', line=line)
+  plane, profile = figure.axes[:2]
+  np.testing.assert_array_equal(plane.lines[-1].get_xydata(), line)
+  assert plane.lines[-1].get_color() == 'white' and profile.lines[0].get_color() == '#000000'
+  assert (plane.get_xlim(), plane.get_ylim()) == ((0.0, 29.0), (0.0, 19.0))
+
+
 def test_a_legend_wider_than_its_figure_takes_more_rows():
   curve = plots.Curve(np.arange(3.0), np.ones(3))
   names = [f'a rather long name {k}' for k in range(5)]

@@ -1,5 +1,7 @@
 """Figures of planes: free-energy landscapes and contact maps, several on one colour scale.
 
+A potential can stand beside free energies along one coordinate of it.
+
 As in `plots`: a `matplotlib.figure.Figure` without pyplot, names in the order given.
 """
 
@@ -8,6 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
+
+from twoforone.plots import COLOURS, STYLES, Curve, with_legend
 
 
 def free_energy_maps(
@@ -51,6 +55,36 @@ def contact_maps(
   axes[0].set_ylabel('bead')
   figure.colorbar(mesh, ax=[*axes, *left_over], label='contact probability')
   return figure
+
+
+def plane_and_profiles(
+  potential: Float[np.ndarray, 'nx ny'], x: Float[np.ndarray, ' nx'], y: Float[np.ndarray, ' ny'],
+  profiles: Mapping[str, Curve], *, highest: float, axes_labels: tuple[str, str],
+  coordinate: str, line: Float[np.ndarray, 'points 2'] | None = None
+) -> Figure:
+  """A potential of two coordinates, and beside it free energies along one direction of them.
+
+  Args:
+    potential: in kT, minimum zero, on the grid of `x` and `y`.
+    profiles: by name, in kT; the first is the exact one, in black.
+    highest: end of the colours [kT].
+    coordinate: what the profiles run along.
+    line: points of the direction, drawn in white across the potential.
+  """
+  figure = Figure(figsize=(8.0, 3.4), layout='constrained')
+  plane, profile = figure.subplots(1, 2)
+  mesh = plane.contourf(x, y, potential.T, np.linspace(0, highest, 15), cmap='viridis',
+                        extend='max')
+  if line is not None:
+    plane.plot(*line.T, color='black', lw=3.5)
+    plane.plot(*line.T, color='white', lw=2)
+  plane.set(xlim=x[[0, -1]], ylim=y[[0, -1]], xlabel=axes_labels[0], ylabel=axes_labels[1])
+  figure.colorbar(mesh, ax=plane, label='potential [kT]', ticks=np.linspace(0, highest, 8))
+  for k, (name, curve) in enumerate(profiles.items()):
+    profile.plot(curve.x, curve.y, STYLES[k], color=COLOURS[k], lw=1.6, label=name)
+  profile.set(xlabel=coordinate, ylabel='free energy [kT]')
+  profile.spines[['top', 'right']].set_visible(False)
+  return with_legend(figure, profile)
 
 
 def _panels(count: int, columns: int):

@@ -88,7 +88,7 @@ def aligned_rms(energy: Grid, exact: Grid, mask: Bool[np.ndarray, ' n']) -> floa
   """
   if not mask.any():
     raise ValueError(f'mask: found none of {mask.size} points, expected some')
-  return float(np.std((energy - exact)[mask]))
+  return float(np.std(energy[mask] - exact[mask]))
 
 
 def weight_above(s: Grid, energy: Grid, barrier: float) -> float:
