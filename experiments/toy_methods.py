@@ -5,6 +5,7 @@ and a flow. Profiles come from the learned density or energy on a grid, not from
 """
 
 import time
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -104,6 +105,17 @@ def diffusion_consistent(config, problem: Problem, key) -> Found:
   return denoise(config, problem, key, 'low_noise+classification')
 
 
+def on_trajectories(method: Callable) -> Callable:
+  """A method that is given short trajectories from each basin: the negative control."""
+
+  def with_other_data(config, problem: Problem, key) -> Found:
+    data_key, key = jax.random.split(key)
+    return method(config, toys.with_trajectories(config.system, problem, data_key), key)
+
+  return with_other_data
+
+
+CONTROL = ', Metropolis data'
 METHODS = {
   'histogram': histogram,
   'BG-REM spline': toy_flows.generator_spline, 'BG-REM affine': toy_flows.generator_affine,
@@ -113,6 +125,8 @@ METHODS = {
   'RE quadrature': entropy_quadrature, 'RE Langevin': entropy_langevin,
   'RE tempering': entropy_tempering,
   'diffusion, plain': diffusion_plain, 'diffusion, consistent': diffusion_consistent,
+  f'BG-REM spline{CONTROL}': on_trajectories(toy_flows.generator_spline),
+  f'Flow i.i.d.{CONTROL}': on_trajectories(toy_flows.flow_iid),
 }
 
 

@@ -76,6 +76,7 @@ class Definition(NamedTuple):
   grid: np.ndarray
   across: np.ndarray
   draw: Callable[[int, int], np.ndarray]
+  starts: tuple[tuple[float, float], ...]  # of trajectories, one in each basin
 
 
 def define(name: str) -> Definition:
@@ -83,11 +84,13 @@ def define(name: str) -> Definition:
   return pick('system', name, {
     'double_well': lambda: Definition(
       potentials.DOUBLE_WELL, potentials.DOUBLE_WELL_AXIS, potentials.DOUBLE_WELL_BARRIER,
-      np.linspace(-3, 3, 1201), np.linspace(-8, 8, 65), toy_draws.draw_double_well),
+      np.linspace(-3, 3, 1201), np.linspace(-8, 8, 65), toy_draws.draw_double_well,
+      toy_draws.DOUBLE_WELL_STARTS),
     'mueller': lambda: Definition(
       potentials.MUELLER, potentials.MUELLER_AXIS, potentials.MUELLER_BARRIERS[0],
       np.linspace(-2, 1, 1201), np.linspace(-1.6, 2.6, 701),
-      functools.partial(potentials.draw, potentials.grid_density(potentials.MUELLER)))})()
+      functools.partial(potentials.draw, potentials.grid_density(potentials.MUELLER)),
+      toy_draws.MUELLER_STARTS)})()
 
 
 def make_problem(name: str, frames: int, seed: int) -> Problem:
@@ -96,14 +99,28 @@ def make_problem(name: str, frames: int, seed: int) -> Problem:
   with jax.enable_x64():
     exact = profiles.line_profile(
       found.toy.potential, found.toy.kT, found.axis, found.grid, found.across)
-
-  def frames_of(r):
-    s, f = toy_draws.coarse_grain(found.toy, r, found.axis)
-    return Frames(r[:, 0], np.asarray(s), np.asarray(f))
-
   r = found.draw(frames, 2 * seed + 1)
-  return Problem(exact, found.axis, found.barrier, frames_of(r[frames // 5:]),
-                 frames_of(r[:frames // 5]), frames_of(found.draw(frames, 2 * seed + 2)))
+  parts = (r[frames // 5:], r[:frames // 5], found.draw(frames, 2 * seed + 2))
+  return Problem(exact, found.axis, found.barrier, *(make_frames(found, part) for part in parts))
+
+
+def make_frames(found: Definition, r: np.ndarray) -> Frames:
+  """Positions [F, 1, 2] with their coarse coordinate and its force label."""
+  s, f = toy_draws.coarse_grain(found.toy, r, found.axis)
+  return Frames(r[:, 0], np.asarray(s), np.asarray(f))
+
+
+def with_trajectories(name: str, problem: Problem, key) -> Problem:
+  """The problem with trajectories for training data, as many frames from each basin.
+
+  For training and for validation each 10,000 Metropolis steps from both starts, of which each tenth
+  is kept (Noé et al. 2019).
+  """
+  found = define(name)
+  train, validation = (make_frames(found, np.asarray(toy_draws.metropolis(
+    found.toy, key, jnp.array(found.starts), num_frames=1000)).reshape(-1, 1, 2))
+    for key in jax.random.split(key))
+  return problem._replace(train=train, validation=validation)
 
 
 def score(problem: Problem, found: Found) -> dict[str, float]:

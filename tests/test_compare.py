@@ -13,6 +13,7 @@ from experiments import (
   fit,
   report_compare,
   toy_contest,
+  toy_methods,
   toys,
 )
 from experiments.configs import compare as compare_config
@@ -42,6 +43,22 @@ def test_draws_of_a_problem_are_apart_and_of_the_right_weight():
     assert np.isin(part.r[:, 1], parts[k - 1].r[:, 1]).mean() < 0.01
   share, exact = np.mean(problem.test.s > problem.barrier), 1 - 0.967074
   assert abs(share - exact) < 4 * np.sqrt(exact * (1 - exact) / 10_000)
+
+
+def test_the_negative_control_has_equal_counts_and_the_exact_histogram_has_not():
+  config = compare_config.get_config('smoke')
+  problem = toys.make_problem('double_well', 10_000, seed=0)
+  control = toys.with_trajectories('double_well', problem, jax.random.key(0))
+  assert [len(part.s) for part in control[3:]] == [2000, 2000, 10_000]
+  for part in (control.train, control.validation):  # nothing crosses 7 kT in 10,000 steps
+    assert np.mean(part.s > problem.barrier) == 0.5
+  assert (control.train.r != control.validation.r).any() and control.test is problem.test
+  rows = [toys.score(problem, method(config, problem, jax.random.key(0))) for method in (
+    toy_methods.histogram, toy_methods.on_trajectories(toy_methods.histogram))]
+  # Empty bins count as half a draw each, 0.5 / 2000 of a weight of one half.
+  assert rows[1]['difference'] == pytest.approx(0.0, abs=0.15)
+  assert rows[0]['difference'] == pytest.approx(3.38, abs=4 / np.sqrt(0.033 * 8000))
+  assert rows[1]['kl'] > 0.5 > 10 * rows[0]['kl']
 
 
 @pytest.mark.parametrize('name, label', [('double_well', 's = x'), ('mueller', '0.7 x + -0.7 y')])
