@@ -71,6 +71,7 @@ def make_model(config, system: System, scale: float, statistics: Statistics) -> 
     score = energy.make_score(reduced)
   init_offset, _ = classification.make_offset(noise)
 
+  @jax.jit  # else every operation of the network is compiled by itself
   def init(key):
     x = jax.random.normal(key, (len(system.beads), 3))
     params = {'energy': network.init(key, x, jnp.float32(0.5), species)}

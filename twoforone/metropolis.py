@@ -52,6 +52,7 @@ def make_metropolis_langevin(
   """
   mass = check_dynamics(mass, dt, friction)
 
+  @jax.jit  # else every operation of the force is compiled by itself
   def init(params, key, x, kT):
     check_beads(x, mass)
     key, momentum_key = jax.random.split(key)

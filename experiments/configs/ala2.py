@@ -127,9 +127,10 @@ VARIANTS = {
   },
   'smoke': {
     'data': {'train_size': 20_000},
-    'train': {'num_steps': 400, 'chunk': 100, 'validate_every': 200,
+    'network': {'widths': (64, 64), 'width': 16, 'num_layers': 1, 'heads': 2, 'head_dim': 8},
+    'train': {'num_steps': 400, 'chunk': 100, 'validate_every': 200, 'batch_size': 512,
               'milestone': {'samples': 500, 'levels': (0,)}},
-    'sample': {'num_steps': 20, 'num_samples': 2000, 'batch_size': 1000},
+    'sample': {'num_steps': 20, 'num_samples': 2000, 'batch_size': 500},
     'simulate': {'replicas': 50, 'parts': 2, 'frames_per_part': 20, 'stride': 20,
                  'burn_in_frames': 10},
   },

@@ -62,7 +62,7 @@ def fit_invariants(x: Float[np.ndarray, 'frames beads 3']) -> Invariants:
                      'expected at least 2 frames of 4 beads')
   pairs = np.stack(np.triu_indices(num_beads, 1), axis=1)
   quads = chain_quads(num_beads)
-  measure = jax.vmap(lambda x: (distances(x, pairs), signed_volumes(x, quads)))
+  measure = jax.jit(jax.vmap(lambda x: (distances(x, pairs), signed_volumes(x, quads))))
   d_sum, d_square, v_square = 0.0, 0.0, 0.0
   for block in np.array_split(x, -(-num_frames // BLOCK)):
     d, v = (np.asarray(values, np.float64) for values in measure(block))
