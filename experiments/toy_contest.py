@@ -14,19 +14,22 @@ METHODS = toy_methods.METHODS
 COLUMNS = {
   'rms_4': '{:.3f}', 'rms_6': '{:.3f}', 'rms_8': '{:.3f}', 'below_4': '{:.3f}',
   'above_4': '{:.3f}', 'difference': '{:.3f}', 'weight_above': '{:.4f}',
-  'sampled above': '{:.4f}', 'force error': '{:.3f}', 'kl': '{:.5f}', 'nll': '{:.4f}',
+  'sampled above': '{:.4f}', 'simulated above': '{:.4f}', 'simulated rms_4': '{:.3f}',
+  'force error': '{:.3f}', 'kl': '{:.5f}', 'nll': '{:.4f}',
   'seconds': '{:.0f}', 'evaluations': '{:.3g}'}
 LEGEND = """\
 Energies in kT. rms_4, rms_6, rms_8: of the free energy where the exact one is below 4, 6, 8 kT,
 means there made equal; below_4, above_4: the same within either side of the barrier at {barrier:g}.
 difference: free energy above minus below it (exact {difference:.3f}); weight_above: of the learned
-density (exact {weight:.4f}); sampled above: of as many draws. force error: root mean square over
-that of the exact mean force. kl, nll [nat]; nll on {frames:,} test draws. seconds: of training and
-sampling with compilation, measured beside whatever else ran; evaluations: of forces of the model
-that training simulated. Mean over the seeds ± their standard deviation; every method has the same
-{frames:,} draws, a fifth of them for validation. {figure}: the potential and, along its white line,
-the free energy of the Boltzmann generators. Metropolis data: the negative control, 2,000 frames of
-short trajectories from each basin in place of the draws; equal counts, so a difference near 0."""
+density (exact {weight:.4f}); sampled above: of as many draws; simulated above, simulated rms_4: of
+chains on the learned energy that begin on training draws, too short to cross the barrier. force
+error: root mean square over that of the exact mean force. kl, nll [nat]; nll on {frames:,} test
+draws. seconds: of training and sampling with compilation, measured beside whatever else ran;
+evaluations: of forces of the model that training simulated. Mean over the seeds ± their standard
+deviation; every method has the same {frames:,} draws, a fifth of them for validation. {figure}: the
+potential and, along its white line, the free energy of the Boltzmann generators. Metropolis data:
+the negative control, 2,000 frames of short trajectories from each basin in place of the draws;
+equal counts, so a difference near 0."""
 FIGURES = {'double_well': 'figure_1', 'mueller': 'figure_2'}
 
 

@@ -23,20 +23,14 @@ from twoforone.baselines import (
   relative_entropy,
   walkers,
 )
-from twoforone.evaluation import profiles
 from twoforone.losses import classification
 from twoforone.networks.mlp import MLPEnergy
 
 
 def histogram(config, problem: Problem, key) -> Found:
   """The training draws in bins of the grid's points: what no model must be worse than."""
-  s = problem.exact.s[::10]
-  centres, values = profiles.sample_profile(
-    problem.train.s.ravel(), np.append(s, 2 * s[-1] - s[-2]) - (s[1] - s[0]) / 2)
-  found = np.isfinite(values)
-  # A bin without a draw counts as one with half a draw.
-  values = np.where(found, values, values[found].max() + np.log(2))
-  return Found(np.interp(problem.exact.s, centres, values), None, problem.train.s.ravel(), 0.0)
+  s = problem.train.s.ravel()
+  return Found(toys.count_energy(problem, s), None, s, 0.0)
 
 
 def force_matching(config, problem: Problem, key) -> Found:
@@ -144,7 +138,18 @@ def match_forces(config, problem: Problem, key, examples, validation) -> Found:
     examples, validation, settings, fit_key,
     constrain=lambda optimizer: train.with_projection(optimizer, *projection))
   values, force = toys.on_grid(problem, lambda x: model(fitted.params, x, 0.0))
-  return Found(values, force, None, fitted.seconds)
+  simulated = simulate(config, problem, model, fitted.params, jax.random.fold_in(key, 1))
+  return Found(values, force, None, fitted.seconds, simulated=simulated)
+
+
+def simulate(config, problem: Problem, model, params, key) -> np.ndarray:
+  """s of Metropolis-adjusted Langevin chains on an energy, from training draws."""
+  settings = config.entropy  # chains as long as those of one update of relative entropy
+  chains = walkers.make_simulated(
+    walkers.make_mala(model, settings.step), model, kT=1.0, num_frames=settings.num_frames,
+    stride=settings.stride)
+  start = jnp.asarray(problem.train.s[:settings.walkers])
+  return np.asarray(jax.jit(chains)(params, key, start).x).ravel()
 
 
 def minimise_entropy(config, problem: Problem, key, make_sampler, start) -> Found:

@@ -57,6 +57,7 @@ class Found(NamedTuple):
     seconds: of training and sampling.
     evaluations: force evaluations of the model that training simulated.
     notes: further numbers by name.
+    simulated: s of chains on the energy, None where none were run.
   """
 
   energy: Float[np.ndarray, ' grid']
@@ -65,6 +66,7 @@ class Found(NamedTuple):
   seconds: float
   evaluations: int = 0
   notes: dict[str, float] | None = None
+  simulated: Float[np.ndarray, ' samples'] | None = None
 
 
 class Definition(NamedTuple):
@@ -129,14 +131,30 @@ def score(problem: Problem, found: Found) -> dict[str, float]:
   # Of Müller's upper side nothing lies below 4 kT.
   columns = {'above_4': float('nan')} | profiles.compare(exact, found.energy, problem.barrier)
   columns['nll'] = profiles.held_out_nll(exact.s, found.energy, problem.test.s.ravel())
-  columns['sampled above'] = columns['force error'] = float('nan')
+  columns |= dict.fromkeys(
+    ('sampled above', 'simulated above', 'simulated rms_4', 'force error'), float('nan'))
   if found.samples is not None:
     columns['sampled above'] = float(np.mean(found.samples > problem.barrier))
+  if found.simulated is not None:
+    columns['simulated above'] = float(np.mean(found.simulated > problem.barrier))
+    columns['simulated rms_4'] = profiles.aligned_rms(
+      count_energy(problem, found.simulated), exact.energy, profiles.below(exact.energy, 4))
   if found.force is not None:
     error, scale = profiles.force_rms(exact, found.force)
     columns['force error'] = error / scale
   columns |= {'seconds': found.seconds, 'evaluations': found.evaluations}
   return columns | (found.notes or {})
+
+
+def count_energy(problem: Problem, values: np.ndarray) -> np.ndarray:
+  """-ln of a histogram of s on the grid, in bins of ten of its points."""
+  s = problem.exact.s[::10]
+  centres, energy = profiles.sample_profile(
+    values, np.append(s, 2 * s[-1] - s[-2]) - (s[1] - s[0]) / 2)
+  found = np.isfinite(energy)
+  # A bin without a draw counts as one with half a draw.
+  energy = np.where(found, energy, energy[found].max() + np.log(2))
+  return np.interp(problem.exact.s, centres, energy)
 
 
 def on_grid(problem: Problem, energy: Callable) -> tuple[np.ndarray, np.ndarray]:

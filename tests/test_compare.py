@@ -18,7 +18,12 @@ from experiments import (
 )
 from experiments.configs import compare as compare_config
 from twoforone.baselines import ala2_atoms
-from twoforone.datasets import dataset
+from twoforone.datasets import dataset, potentials
+
+
+@pytest.fixture(scope='module')
+def problem():
+  return toys.make_problem('double_well', 10_000, seed=1)
 
 
 @pytest.mark.parametrize('name, difference, weight', [
@@ -35,8 +40,7 @@ def test_the_exact_profile_scores_zero(name, difference, weight):
   np.testing.assert_allclose(row['weight_above'], weight, atol=5e-5)
 
 
-def test_draws_of_a_problem_are_apart_and_of_the_right_weight():
-  problem = toys.make_problem('double_well', 10_000, seed=1)
+def test_draws_of_a_problem_are_apart_and_of_the_right_weight(problem):
   parts = problem[3:]
   assert [len(part.s) for part in parts] == [8000, 2000, 10_000]
   for k, part in enumerate(parts):  # a few float32 draws are equal by chance
@@ -45,9 +49,8 @@ def test_draws_of_a_problem_are_apart_and_of_the_right_weight():
   assert abs(share - exact) < 4 * np.sqrt(exact * (1 - exact) / 10_000)
 
 
-def test_the_negative_control_has_equal_counts_and_the_exact_histogram_has_not():
+def test_the_negative_control_has_equal_counts_and_the_exact_histogram_has_not(problem):
   config = compare_config.get_config('smoke')
-  problem = toys.make_problem('double_well', 10_000, seed=0)
   control = toys.with_trajectories('double_well', problem, jax.random.key(0))
   assert [len(part.s) for part in control[3:]] == [2000, 2000, 10_000]
   for part in (control.train, control.validation):  # nothing crosses 7 kT in 10,000 steps
@@ -59,6 +62,29 @@ def test_the_negative_control_has_equal_counts_and_the_exact_histogram_has_not()
   assert rows[1]['difference'] == pytest.approx(0.0, abs=0.15)
   assert rows[0]['difference'] == pytest.approx(3.38, abs=4 / np.sqrt(0.033 * 8000))
   assert rows[1]['kl'] > 0.5 > 10 * rows[0]['kl']
+
+
+def test_chains_see_the_slope_of_an_energy_and_keep_the_populations_of_their_start(problem):
+  """On the exact energy lowered by 4 kT on the right: wrong offset, right shape within basins."""
+  config = compare_config.get_config('smoke')
+  config.entropy.update({'walkers': 2000, 'num_frames': 10, 'stride': 20})
+
+  def model(params, x, t):
+    return potentials.quartic(x[0, 0]) - params * jax.nn.sigmoid(20 * x[0, 0])
+
+  s = toy_methods.simulate(config, problem, model, jnp.float32(4.0), jax.random.key(0))
+  assert s.shape == (20_000,)
+  start = np.mean(problem.train.s[:2000] > problem.barrier)
+  assert np.mean(s > problem.barrier) == pytest.approx(start, abs=2e-3)  # 4 of 2000 walkers
+  left = s[s < problem.barrier]
+  grid = problem.exact.s[problem.exact.s < problem.barrier]
+  weight = np.exp(-potentials.quartic(grid))
+  mean = weight @ grid / weight.sum()
+  # Chains of 2000 walkers: at least so many independent values.
+  assert left.mean() == pytest.approx(mean, abs=4 * left.std() / np.sqrt(1900))
+  values, force = toys.on_grid(problem, lambda x: model(jnp.float32(4.0), x, 0.0))
+  row = toys.score(problem, toys.Found(values, force, None, 0.0, simulated=s))
+  assert row['rms_4'] > 0.5 > 2 * row['simulated rms_4'] and row['difference'] < 0
 
 
 @pytest.mark.parametrize('name, label', [('double_well', 's = x'), ('mueller', '0.7 x + -0.7 y')])
