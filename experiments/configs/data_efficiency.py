@@ -2,8 +2,8 @@
 
   python -m experiments.data_efficiency --workdir=runs/data_efficiency
 
-On alanine dipeptide, with the settings of `experiments.compare`; a stopped study goes on. About
-an hour and a half on one CPU core for each seed.
+On alanine dipeptide, by the methods of `experiments.compare` with shorter trainings and
+simulations; a stopped study goes on. About an hour on one CPU core for each seed.
 """
 
 from ml_collections import ConfigDict
@@ -12,6 +12,10 @@ from experiments.configs import compare
 
 METHODS = ('Flow i.i.d.', 'CGNet', 'Flow-CGNet', 'diffusion, consistent')
 VARIANTS = {'default': 'ala2', 'smoke': 'ala2_smoke'}
+SHORT = {
+  'flow': {'num_steps': 3000}, 'matching': {'num_steps': 3000},
+  'ala2': {'train': {'num_steps': 5000, 'milestone': {'samples': 0}},
+           'sample': {'num_samples': 50_000}, 'simulate': {'parts': 8}}}
 
 
 def get_config(variant: str = 'default') -> ConfigDict:
@@ -22,4 +26,6 @@ def get_config(variant: str = 'default') -> ConfigDict:
     'sizes': (1000, 5000, 20_000, 50_000, 0) if variant == 'default' else (500, 1000),  # 0: all
     'compare': compare.get_config(VARIANTS[variant])})
   config.compare.methods = METHODS
+  if variant == 'default':
+    config.compare.update(SHORT)
   return config
