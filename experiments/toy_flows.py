@@ -13,7 +13,7 @@ from experiments import fit, toys
 from experiments.toys import Found, Problem
 from twoforone.baselines import boltzmann_generator, flow, marginal, splines
 
-ETA = marginal.make_grid((-7.0,), (7.0,), (141,))  # of one auxiliary channel
+ETA = marginal.make_grid((-7.0,), (7.0,), (1401,))  # of one auxiliary channel
 
 
 def generator_spline(config, problem: Problem, key) -> Found:
