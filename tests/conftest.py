@@ -4,6 +4,7 @@ Tests compile far more than they run: without LLVM's optimisations they take two
 Both are in the environment, for the processes that tests start compile the same programs.
 """
 
+import collections
 import os
 import shutil
 import tempfile
@@ -19,7 +20,7 @@ LEAST_SECONDS = 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'
 
 def pytest_configure(config):
   if not hasattr(config, 'workerinput'):  # workers inherit both from the process that starts them
-    os.environ |= {CACHE: tempfile.mkdtemp(prefix='twoforone_tests_'), LEAST_SECONDS: '0.5'}
+    os.environ |= {CACHE: tempfile.mkdtemp(prefix='twoforone_tests_'), LEAST_SECONDS: '0'}
   jax.config.update(CACHE.lower(), os.environ[CACHE])
   jax.config.update(LEAST_SECONDS.lower(), float(os.environ[LEAST_SECONDS]))
 
@@ -27,6 +28,12 @@ def pytest_configure(config):
 def pytest_unconfigure(config):
   if not hasattr(config, 'workerinput'):
     shutil.rmtree(os.environ.pop(CACHE), ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items):
+  """Files with the most slow tests first: none of them is left for one worker at the end."""
+  slow = collections.Counter(item.path for item in items if item.get_closest_marker('slow'))
+  items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Every rung has its own Boltzmann distribution; what is exchanged, with whom, and how often."""
 
-import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -315,6 +314,5 @@ assert len(state.copies.dynamics.position.sharding.device_set) == 2
 
 
 @pytest.mark.slow
-def test_ladders_on_two_devices_do_not_communicate():
-  subprocess.run([sys.executable, '-c', PROGRAM], check=True, env={
-    **os.environ, 'XLA_FLAGS': '--xla_force_host_platform_device_count=2', 'JAX_PLATFORMS': 'cpu'})
+def test_ladders_on_two_devices_do_not_communicate(environment):
+  subprocess.run([sys.executable, '-c', PROGRAM], check=True, env=environment(2))

@@ -157,6 +157,7 @@ def make_overdamped(
   _check_positive('friction', friction, '1/ps')
   mobility = dt / (mass * friction)
 
+  @jax.jit  # else every operation of the force is compiled by itself
   def init(params, key, x, kT):
     del kT
     check_beads(x, mass)
