@@ -85,9 +85,9 @@ def measure(world: World, x: np.ndarray) -> np.ndarray:
   return x[world.reference.burn_in:]
 
 
-def cost(config, world: World, step, model, params) -> dict[str, float]:
+def cost(config, world: World, step, model, params, x) -> dict[str, float]:
   """Nothing beyond what every system has: the all-atom dynamics is another program's."""
-  del config, world, step, model, params
+  del config, world, step, model, params, x
   return {}
 
 

@@ -46,7 +46,8 @@ PRECONDITIONS = {'radius r2': 0.95, 'log tau r2': 0.8}  # of the floor, else it 
 LEGEND = (
   'Cells: mean over seeds, range in brackets, verdict of the mean. A number that not all chains '
   'have is not met; N is how many have it. Every number is the mean of those against replica A '
-  'and against replica B alone, on as many frames; floor: replica A against B. τ: first crossing '
+  'and against replica B alone, on as many frames; floor: replica A against B; short MD: one '
+  'replica, from as many frames as a training run has, against the other. τ: first crossing '
   'of 1/e by the autocorrelation of Rg²; a correlation that never falls so far has none. q: the '
   f'99.9 % quantile of the reference\'s bonds. Collision excess: frames whose closest pair is '
   f'below the reference\'s {100 * RARE:g} % quantile, over {100 * RARE:g} %, mean over chains; a '
@@ -83,17 +84,19 @@ def preconditions(limits: dict[str, Measured], chains: int) -> list[str]:
 
 
 def criteria_table(
-  table: dict[str, Seeds], limits: dict[str, Measured], verdicts: dict[str, dict[str, str]],
-  chains: int
+  table: dict[str, Seeds], known: dict[str, dict[str, Measured]],
+  verdicts: dict[str, dict[str, str]], chains: int
 ) -> str:
-  """Markdown: a line per criterion, a column per model."""
+  """Markdown: a line per criterion; a column for what is known, without verdict, and per model."""
   heads = [f'{name} ({len(seeds)} seed{"s" * (len(seeds) > 1)})' for name, seeds in table.items()]
-  lines = [('', 'criterion', 'pass', 'target', 'floor', *heads), ('---',) * (5 + len(heads))]
+  heads = '', 'criterion', 'pass', 'target', *known, *heads
+  lines = [heads, ('---',) * len(heads)]
   for key, criterion in CRITERIA.items():
     cells = [_cell(column(seeds, key), chains, verdicts[name][key])
              for name, seeds in table.items()]
     lines.append((criterion.id, criterion.label, _interval(criterion.passes),
-                  _interval(criterion.target), _cell([limits[key]], chains, ''), *cells))
+                  _interval(criterion.target),
+                  *(_cell([numbers[key]], chains, '') for numbers in known.values()), *cells))
   return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from experiments.score_time_integrated import RARE
 from experiments.summary_time_integrated import Reference, Summary
-from twoforone import plots, plots_polymers
+from twoforone import maps, plots, plots_polymers
 from twoforone.baselines.time_integrated.graph import BeadGraph
 from twoforone.evaluation import agreement, polymers, relaxation
 
@@ -53,6 +53,10 @@ def draw(
       'Frames whose closest pair is nearer than d, all chains; d over the rare quantile q of '
       f'replica A for each chain. Excess is the value at 1 over {RARE:g}, dotted.',
       collision_figure(sets, first)),
+    'contacts': (
+      f'How often two beads of {names[shown[-1]]} are nearer than the mean bond of replica A, '
+      'frames that are finite.',
+      maps.contact_maps(contacts(positions, first, beads, shown[-1]))),
   }
 
 
@@ -112,9 +116,23 @@ def _panels(positions, beads, names, shown, measure) -> dict[str, dict]:
   panels = {}
   for c in shown:
     pairs = polymers.split_pairs(np.asarray(beads.mask)[c], np.asarray(beads.bonded)[c])
-    finite = {name: x[np.isfinite(x[:, c]).all(axis=(1, 2)), c] for name, x in positions.items()}
-    panels[names[c]] = {name: measure(x, pairs) for name, x in finite.items() if len(x)}
+    panels[names[c]] = {name: measure(x, pairs) for name, x in _finite(positions, c).items()}
   return panels
+
+
+def contacts(
+  positions: Mapping[str, np.ndarray], first: Summary, beads: BeadGraph, c: int
+) -> dict[str, np.ndarray]:
+  """Set -> contact map of chain c, contacts as far as the mean bond of `first`."""
+  real, limit = np.asarray(beads.mask)[c], float(first.bonds[0, c])
+  return {name: polymers.contact_map(x[:, real], limit)
+          for name, x in _finite(positions, c).items()}
+
+
+def _finite(positions, c: int) -> dict[str, np.ndarray]:
+  """The finite frames of chain c in each set, [F, n, 3]; sets without one are left out."""
+  found = {name: x[np.isfinite(x[:, c]).all(axis=(1, 2)), c] for name, x in positions.items()}
+  return {name: x for name, x in found.items() if len(x)}
 
 
 def collision_figure(sets: Mapping[str, Summary], first: Summary) -> plots.Figure:

@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments import (
   figures_time_integrated,
+  fine_radius,
   generate_polymers,
   report_time_integrated,
   step_speed,
@@ -29,6 +30,8 @@ class Chains(NamedTuple):
     beads: leading axis [C].
     species: of the fine particles, [C, N].
     interval: between frames.
+    fine: Rg² of the fine particles in both replicas, [2, F, C].
+    within: what Rg² of the fine particles has beyond that of the beads, mean of the training data.
   """
 
   reference: Reference
@@ -36,6 +39,8 @@ class Chains(NamedTuple):
   beads: BeadGraph
   species: np.ndarray
   interval: float
+  fine: np.ndarray
+  within: float
 
 
 def make_world(config, folder: pathlib.Path) -> World:
@@ -53,25 +58,31 @@ def make_world(config, folder: pathlib.Path) -> World:
   systems = [step_world.stack_systems(list(polymer_file.molecules(f)), *sizes) for f in files]
   x = [np.pad(f.x, ((0, 0),) * 3 + ((0, sizes[1] - f.x.shape[3]), (0, 0))) for f in files]
   dilations = tuple(step_world.steps_of(config.interval, f.interval) for f in files)
-  windows = [make_windows(frames[:, 0], of, num_frames=config.history + 1, dilation=dilation)
-             for frames, of, dilation in zip(x, systems, dilations, strict=True)]
+  windows = [make_windows(frames[:, 0], of, num_frames=config.history + 1, dilation=dilation,
+                          square_radius=f.square_radius[:, 0])
+             for f, frames, of, dilation in zip(files, x, systems, dilations, strict=True)]
   test = systems[2]
-  chains = make_chains(config, files[2], x[2][:, :, ::dilations[2]], test.beads,
-                       x[0].shape[2] // dilations[0])
+  chains = make_chains(config, files[2], x[2], test.beads, dilations[2],
+                       x[0].shape[2] // dilations[0], fine_radius.within_beads(windows[0]))
   return World(
     *windows, dilations, fit_scales(x[0][:, 0], systems[0].beads, dilation=dilations[0]),
     step_world.longest_bond(x[0][:, 0], systems[0].beads.bonded), test,
     chains.x[0, :config.history].swapaxes(0, 1), chains)
 
 
-def make_chains(config, data: polymer_file.PolymerData, x, beads, training_frames: int) -> Chains:
-  """Both replicas, and the exact diffusion of the fine chains (kT = 1)."""
-  x = np.moveaxis(x[:, :, :config.rollout.frames], 0, 2)
-  replicas = tuple(summarise(replica, beads, frames=len(replica), interval=config.interval)
-                   for replica in x)
+def make_chains(
+  config, data: polymer_file.PolymerData, x, beads, dilation: int, training_frames: int,
+  within: float
+) -> Chains:
+  """Both replicas, whole and as long as a training run, and the exact diffusion (kT = 1)."""
+  x, fine = (np.moveaxis(series[:, :, ::dilation][:, :, :config.rollout.frames], 0, 2)
+             for series in (x, data.square_radius))
+  replicas, short = (tuple(
+    summarise(replica[:frames], beads, frames=frames, interval=config.interval)
+    for replica in x) for frames in (x.shape[1], min(training_frames, x.shape[1])))
   size, diffusion = (data.cluster >= 0).sum(axis=1), 1 / (data.mass.sum(axis=1) * data.friction)
-  return Chains(Reference(replicas, size, diffusion, training_frames), x, beads, data.species,
-                config.interval)
+  return Chains(Reference(replicas, size, diffusion, training_frames, short), x, beads,
+                data.species, config.interval, fine, within)
 
 
 def measure(world: World, x: np.ndarray) -> Summary:
@@ -80,14 +91,10 @@ def measure(world: World, x: np.ndarray) -> Summary:
   return summarise(x, chains.beads, frames=chains.x.shape[1], interval=chains.interval)
 
 
-def cost(config, world: World, step, model, params) -> dict[str, float]:
-  """Speed against molecular dynamics, on the chains of one length."""
-  chosen = np.flatnonzero(world.reference.reference.size == config.speed.length)
-  if not len(chosen):
-    return {'speed': float('nan')}
-  learned = step_speed.time_rollout(config, world, step, model, params, chosen)
-  species = world.reference.species[chosen, :config.speed.length]
-  return {'speed': step_speed.time_dynamics(config, species) / learned}
+def cost(config, world: World, step, model, params, x) -> dict[str, float]:
+  """Speed against molecular dynamics, and the radius of the fine particles in the frames x."""
+  return {**step_speed.compare(config, world, step, model, params),
+          **fine_radius.score(config, world, model, params, x)}
 
 
 def report(config, folder: pathlib.Path, world: World, rows: dict[str, dict]) -> dict[str, dict]:

@@ -38,12 +38,14 @@ class Reference(NamedTuple):
     size: particles of each chain, [C].
     diffusion: kT / (N m friction) of each chain, [C].
     training_frames: of one training trajectory.
+    short: A and B from as many frames as that: what the data of one molecule would tell of it.
   """
 
   replicas: tuple[Summary, Summary]
   size: np.ndarray
   diffusion: np.ndarray
   training_frames: int
+  short: tuple[Summary, Summary]
 
 
 def summarise(

@@ -72,7 +72,7 @@ def run_one(config: ConfigDict, contest, world, name: str, seed: int, folder: pa
   x, seconds = simulate(config, world, step, setup.model, params, seed,
                         folder / 'rollouts' / path.stem)
   if not path.exists():
-    costs |= {'rollout [s]': seconds, **contest.cost(config, world, step, setup.model, params)}
+    costs |= {'rollout [s]': seconds, **contest.cost(config, world, step, setup.model, params, x)}
     write_json(path, costs)
   return Row(json.loads(path.read_text()), x, contest.measure(world, x))
 
@@ -82,12 +82,11 @@ def train_network(config, world, setup, network: str, seed: int, folder: pathlib
   own = folder / 'networks' / f'{network}_{seed}'
   takes = [make_take(num_frames=config.history + 1, dilation=dilation,
                      per_molecule=config.windows_per_molecule) for dilation in world.dilations]
-  first = takes[0](world.train, np.zeros(1, int))
-  system, frames = jax.tree.map(lambda a: jnp.asarray(a[0]), tuple(first))
+  first = jax.tree.map(lambda a: jnp.asarray(a[0]), takes[0](world.train, np.zeros(1, int)))
   key_init, key_fit = jax.random.split(jax.random.key(seed))
-  fitted = fit.fit(
-    setup.loss, jax.jit(setup.model.init)(key_init, system, frames[0, :-1]), world.train,
-    world.validation, config.train, key_fit, folder=own / 'state', take=takes[0])
+  params = jax.jit(setup.model.init)(key_init, first.system, first.frames[0, :-1])
+  fitted = fit.fit(setup.loss, params, world.train, world.validation, config.train, key_fit,
+                   folder=own / 'state', take=takes[0])
   path = own / 'costs.json'
   if not path.exists():
     write_json(path, {

@@ -52,8 +52,9 @@ def world():
   mask, bonded = (np.stack(fields) for fields in zip(*graphs, strict=True))
   beads = BeadGraph(mask, mask.astype(np.float32), bonded)
   x = np.stack([chains(0), chains(1)], axis=1)
-  replicas = tuple(summarise(x[:, r], beads, frames=FRAMES) for r in range(2))
-  return x, beads, Reference(replicas, SIZES, MOBILITY / SIZES, training_frames=250)
+  replicas, short = (tuple(summarise(x[:frames, r], beads, frames=frames) for r in range(2))
+                     for frames in (FRAMES, 250))
+  return x, beads, Reference(replicas, SIZES, MOBILITY / SIZES, 250, short)
 
 
 def verdicts(x, beads, reference):
@@ -75,6 +76,15 @@ def test_the_reference_is_long_enough_and_agrees_with_the_exact_answer(world):
     assert (np.abs(blocks.mean(axis=0) - exact) < 5 * blocks.std(axis=0, ddof=1) / 10**0.5).all()
     # Rg² has faster modes too: its 1/e time is below the slowest's, never above by its error.
     assert (replica.times[0] < 1.4 * times).all() and (replica.times[0] > 0.5 * times).all()
+
+
+def test_a_short_run_knows_less_than_a_long_one(world):
+  *_, reference = world
+  short, limits = scores.short_dynamics(reference), scores.floor(reference)
+  assert short['length'].value == 1.0
+  assert short['radius relative error'].value > 2 * limits['radius relative error'].value
+  same = scores.short_dynamics(reference._replace(short=reference.replicas))
+  assert same['radius error'] == limits['radius error']
 
 
 def test_a_model_as_good_as_the_reference_meets_every_criterion(world):

@@ -20,9 +20,9 @@ def small(variant, **changes):
     network.sizes.update(sizes[network.kind])
   config.train.update({'num_steps': 4, 'validate_every': 2, 'batch_size': 4})
   config.polymers.update({'num_train': 2, 'num_val': 1, 'num_test': 3, 'equilibration': 2.0,
-                          'length': 10.0, 'test_length': 60.0, 'chunk': 2.0})
+                          'length': 60.0, 'test_length': 60.0, 'chunk': 2.0})
   config.rollout.update({'frames': 60, 'frames_per_part': 30})
-  config.speed.update({'frames': 2, 'time': 1.0})
+  config.speed.update({'frames': 2, 'time': 2.0})
   config.update(changes)
   return config
 
@@ -41,17 +41,19 @@ def test_polymers_leave_a_report_of_every_model(polymers):
   text = (folder / 'report.md').read_text()
   for name in config.runs:
     assert name in text
-  for name in ('radius', 'relaxation', 'correlation', 'pairs', 'bonds', 'collisions'):
+  for name in ('radius', 'relaxation', 'correlation', 'pairs', 'bonds', 'collisions', 'contacts'):
     assert (folder / f'{name}.png').stat().st_size > 1000
   costs = json.loads((folder / 'rows' / 'pnr_0.json').read_text())
   assert np.isfinite(costs['NLL']) and costs['speed'] > 0 and costs['parameters'] > 100
+  assert costs['speed, long chain'] > 0 and costs['fine Rg² error, constant'] > 0
+  assert costs['fine Rg² error'] > 0 and '| criterion | pass | target | floor | short MD |' in text
 
 
 @pytest.mark.slow
 def test_one_training_serves_the_step_with_and_without_refinement(polymers):
   folder, config, _ = polymers
   config = config.copy_and_resolve_references()
-  config.speed.length = 0  # no chain: the row before timed its own
+  config.speed.length = config.speed.long.chains = 0  # the row before timed its own
   world = polymer_contest.make_world(config, folder)
   before = {path: path.stat().st_mtime_ns for path in (folder / 'networks').rglob('costs.json')}
   plain = time_integrated.run_one(config, polymer_contest, world, 'GNS', 0, folder)
