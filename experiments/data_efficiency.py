@@ -18,7 +18,8 @@ HEADING = """\
 JS of (φ, ψ) in 60 × 60 bins against the held-out run [nat] of i.i.d. samples and of simulations
 over the number of training frames (first number of a row's name). Every training is stopped at its
 best of the same {validation:,} validation frames, which are not counted. Mean over the seeds ±
-their standard deviation; all columns as in `experiments.compare`."""
+their standard deviation; all columns as in `experiments.compare`. The weight decay of the
+diffusion models is {decay:g} / frames; `consistent` has the fitted prior here."""
 
 
 def run(config: ConfigDict, workdir: str) -> dict[str, dict]:
@@ -31,6 +32,7 @@ def run(config: ConfigDict, workdir: str) -> dict[str, dict]:
       chosen = config.compare.copy_and_resolve_references()
       chosen.ala2.data.train_size = size
       world, own = ala2_contest.make_world(chosen, seed), folder / f'frames_{size or "all"}'
+      chosen.ala2.train.weight_decay = config.decay / len(world.split.train.x)
       (own / 'rows').mkdir(parents=True, exist_ok=True)
       for name in chosen.methods:
         row = compare.run_one(chosen, ala2_contest, world, name, seed, own)
@@ -57,8 +59,8 @@ def write(config, folder: pathlib.Path, table: dict, validation: int) -> None:
             if any(np.isfinite(curve.y).any() for curve in named.values())}
   figure = plots.curves(
     panels, x_label='training frames', y_label=study.JS, x_log=True, y_log=True)
-  study.write(folder, 'data_efficiency', HEADING.format(validation=validation), table, figure,
-              ala2_contest.COLUMNS)
+  study.write(folder, 'data_efficiency', HEADING.format(
+    validation=validation, decay=config.decay), table, figure, ala2_contest.COLUMNS)
 
 
 def floor(table: dict, lines: dict[str, dict[int, str]], column: str) -> dict[str, plots.Curve]:
