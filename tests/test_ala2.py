@@ -165,7 +165,7 @@ def test_paper_made_small_runs_and_counts_what_it_loses(kind, longest_bond, num_
   config = ala2_config.get_config('paper')
   config.network.update({'kind': kind, 'width': 8, 'num_layers': 1, 'heads': 2, 'head_dim': 4})
   config.train.update({'num_steps': 20, 'chunk': 10, 'validate_every': 10, 'batch_size': 64,
-                       'milestone': {'samples': 16}})
+                       'milestone': {'samples': 64}})
   config.sample.update({'num_samples': 64, 'batch_size': 64})
   config.simulate.update({'replicas': 8, 'parts': 1, 'frames_per_part': 5, 'stride': 2,
                           'dt': 1e-6, 'longest_bond': longest_bond})

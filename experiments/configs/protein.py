@@ -93,7 +93,7 @@ VARIANTS = {
   'smoke': {
     'network': {'widths': (32, 32)},
     'train': {'num_steps': 200, 'chunk': 100, 'validate_every': 100, 'batch_size': 128,
-              'milestone': {'samples': 200}},
+              'milestone': {'samples': 300}},
     'sample': {'num_steps': 20, 'num_samples': 600, 'batch_size': 300},
     'simulate': {'replicas': 20, 'parts': 2, 'frames_per_part': 10, 'stride': 20,
                  'burn_in_frames': 4, 'dt': 0.002},
