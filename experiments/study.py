@@ -167,5 +167,6 @@ def _cells(seeds: dict, columns: dict[str, str]) -> list[str]:
   for column, form in columns.items():
     numbers = values(seeds, column)
     spread = f' ± {form.replace("+", "").format(numbers.std(ddof=1))}' if len(numbers) > 1 else ''
-    found.append(form.format(numbers.mean()) + spread)
+    # Empty where a run has no such number, in no seed.
+    found.append('' if np.isnan(numbers).all() else form.format(numbers.mean()) + spread)
   return found

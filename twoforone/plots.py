@@ -37,26 +37,34 @@ def save(figure: Figure, path: str | os.PathLike) -> None:
 
 
 def ramachandran(free_energies: Mapping[str, Float[np.ndarray, 'bins bins']]) -> Figure:
-  """-kT ln p(phi, psi) side by side on one colour scale, 0 to 5.5 kcal/mol.
+  """-kT ln p(phi, psi), five in a row, on one colour scale, 0 to 5.5 kcal/mol.
 
   Args:
     free_energies: by name, kJ/mol, on equal bins over [-pi, pi]², phi along axis 0, infinite
       where nothing was counted.
   """
-  count = len(free_energies)
-  figure = Figure(figsize=(1.4 + 2.4 * count, 3.0), layout='constrained')
-  axes = figure.subplots(1, count, sharey=True, squeeze=False)[0]
+  columns = min(len(free_energies), 5)
+  rows = -(-len(free_energies) // columns)
+  figure = Figure(figsize=(1.4 + 2.4 * columns, 3.0 * rows), layout='constrained')
+  grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+  axes = grid.ravel()[:len(free_energies)]
+  for unused in grid.ravel()[len(axes):]:
+    unused.remove()
   edges = {name: np.linspace(-180, 180, len(energy) + 1) for name, energy in free_energies.items()}
   norm = BoundaryNorm(LEVELS, 256)
   for axis, (name, energy) in zip(axes, free_energies.items(), strict=True):
     # Bins, not contours: a contour drops lone bins, such as most of those at phi > 0.
     shown = np.ma.masked_greater(energy.T / KJ_PER_KCAL, LEVELS[-1])
     mesh = axis.pcolormesh(edges[name], edges[name], shown, norm=norm, cmap='magma')
-    axis.set(title=name, xlabel='φ [°]', aspect='equal')
+    axis.set(title=name, aspect='equal')
     _angle_axis(axis.xaxis, axis.set_xlim)
     _angle_axis(axis.yaxis, axis.set_ylim)
-  axes[0].set_ylabel('ψ [°]')
-  figure.colorbar(mesh, cax=axes[-1].inset_axes([1.06, 0, 0.06, 1]),
+  for axis in axes[-columns:]:  # the lowest of each column
+    axis.set_xlabel('φ [°]')
+    axis.tick_params(labelbottom=True)
+  for axis in axes[::columns]:
+    axis.set_ylabel('ψ [°]')
+  figure.colorbar(mesh, cax=axes[columns - 1].inset_axes([1.06, 0, 0.06, 1]),
                   label='free energy [kcal/mol]', ticks=LEVELS[::2])
   return figure
 
