@@ -2,11 +2,21 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import alanine_contest, polymer_contest, step_world, time_integrated
+from experiments import (
+  alanine_contest,
+  polymer_contest,
+  step_models,
+  step_world,
+  time_integrated,
+)
 from experiments.configs import time_integrated as configs
+from twoforone.baselines.time_integrated.graph import Scales, make_system
+from twoforone.baselines.time_integrated.history import Example
 from twoforone.evaluation import structure
 
 
@@ -104,6 +114,20 @@ def test_a_step_that_is_no_multiple_of_the_interval_is_refused():
   assert step_world.steps_of(1.0, 0.5) == 2
   with pytest.raises(ValueError, match=r'interval: found 0\.7, expected a multiple of the 0\.5'):
     step_world.steps_of(0.7, 0.5)
+
+
+@pytest.mark.slow
+def test_every_network_that_the_large_variant_names_can_be_trained():
+  config = configs.get_config('paper')
+  bonds = np.stack([np.arange(5), np.arange(1, 6)], axis=1)
+  system = make_system(np.zeros(6, int), bonds, np.arange(6) // 2, np.ones(6),
+                       num_particles=6, num_beads=3, num_bonds=5)
+  frames, key = jnp.zeros((2, config.history + 1, 3, 3)), jax.random.key(0)
+  for name in {model.network for model in config.models.values()}:
+    setup = step_models.make_setup(config, config.networks[name], Scales(3.0, 0.3, 0.3), 5.0)
+    params = jax.eval_shape(setup.model.init, key, system, frames[0, :-1])
+    loss = jax.eval_shape(setup.loss, params, key, Example(system, frames, jnp.ones(2)))
+    assert loss.shape == () and ('radius' in params) == (config.radius_width > 0)
 
 
 def test_unknown_runs_are_refused_before_anything_is_made(tmp_path):
