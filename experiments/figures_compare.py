@@ -25,7 +25,7 @@ def toy_figure(found: toys.Definition, profiles: dict[str, plots.Curve]) -> plot
   return maps.plane_and_profiles(
     (potential - potential.min()) / found.toy.kT, x, y, profiles, highest=HIGHEST,
     axes_labels=('x', 'y'), line=line,
-    coordinate='s = x' if found.axis == (1.0, 0.0) else 's = {:g} x + {:g} y'.format(*found.axis))
+    coordinate='s = x' if found.axis == (1.0, 0.0) else 's = {:g} x {:+g} y'.format(*found.axis))
 
 
 def toy_curve(s: np.ndarray, energy: np.ndarray) -> plots.Curve:
