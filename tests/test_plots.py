@@ -100,3 +100,10 @@ def test_histograms_are_densities():
   figure = plots.histograms({'x': {'a': RNG.normal(size=2000), 'b': RNG.normal(size=2000)}})
   values, edges, _ = figure.axes[0].patches[1].get_data()
   np.testing.assert_allclose(np.sum(values * np.diff(edges)), 1.0, atol=2e-3)  # 1e-4 tails cut
+
+
+@pytest.mark.parametrize('count', [1, 2, 4])
+def test_the_beads_of_a_contact_map_are_counted_downwards(count):
+  figure = maps.contact_maps({str(k): RNG.random((5, 5)) for k in range(count)})
+  panels = [axis for axis in figure.axes if axis.get_title()]
+  assert len(panels) == count and all(axis.yaxis_inverted() for axis in panels)

@@ -51,7 +51,7 @@ def contact_maps(
     mesh = axis.pcolormesh(edges, edges, values, vmin=0, vmax=1, cmap='viridis')
     axis.set_title(name, fontsize='small')
     axis.set(aspect='equal', xlabel='bead')
-    axis.invert_yaxis()
+  axes[0].invert_yaxis()  # of all panels, which share it
   axes[0].set_ylabel('bead')
   figure.colorbar(mesh, ax=[*axes, *left_over], label='contact probability')
   return figure
