@@ -226,7 +226,8 @@ def test_the_stride_only_skips_frames():
   state, embedding, beads = start()
   _, every, _ = rollout(damped(), 0.9, state, embedding, beads, num_frames=6)
   _, third, _ = rollout(damped(), 0.9, state, embedding, beads, num_frames=2, stride=3)
-  assert (every[2::3] == third).all()
+  # Two programs, whose float32 rounding may differ: six steps, each of which forgets a tenth.
+  np.testing.assert_allclose(every[2::3], third, rtol=1e-5, atol=1e-5)
 
 
 def test_a_molecule_that_runs_away_is_frozen_and_touches_no_other():
