@@ -87,7 +87,7 @@ def test_chains_see_the_slope_of_an_energy_and_keep_the_populations_of_their_sta
   assert row['rms_4'] > 0.5 > 2 * row['simulated rms_4'] and row['difference'] < 0
 
 
-@pytest.mark.parametrize('name, label', [('double_well', 's = x'), ('mueller', '0.7 x + -0.7 y')])
+@pytest.mark.parametrize('name, label', [('double_well', 's = x'), ('mueller', '0.7 x -0.7 y')])
 def test_the_figure_of_a_toy_has_its_minimum_on_the_line(name, label):
   found = toys.define(name)
   figure = figures_compare.toy_figure(found, {'exact': figures_compare.toy_curve(
