@@ -65,10 +65,7 @@ def minimise_entropy(config, world: World, key, folder: pathlib.Path) -> Made:
   settings, start = config.entropy, time.monotonic()
   init_key, run_key, simulate_key = jax.random.split(key, 3)
   x = jnp.asarray(world.split.train.x)
-  model, params = make_energy(config, world, init_key)
-  # An output of zero: the chains begin on the prior, which is stable.
-  params['params'] = {name: jax.tree.map(jnp.zeros_like, layer) if 'bias' not in layer else layer
-                      for name, layer in params['params'].items()}
+  model, params = make_energy(config, world, init_key)  # that of the prior, which is stable
   optimizer = optax.with_extra_args_support(train.adamw(
     learning_rate=settings.learning_rate, final_learning_rate=0.01 * settings.learning_rate,
     num_steps=settings.updates, max_norm=settings.max_norm))

@@ -20,7 +20,7 @@ class Fitted(NamedTuple):
   """What a training leaves.
 
   Attributes:
-    params: averaged over the last steps, of the best validation.
+    params: averaged over the last steps, of the best validation; the first are tried too.
     seconds: with compilation and validations; of this call only, where it went on from a folder.
     validation: the lowest mean loss over validation examples.
     step: at which that was.
@@ -65,7 +65,7 @@ def fit(
   validate = train.make_validation(
     loss, batch_size=settings.batch_size, num_batches=20, take=take)
   examples, validation = jax.tree.map(jnp.asarray, (examples, validation))
-  best = Best(params, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32))
+  best = Best(params, validate(params, key_validation, validation), jnp.zeros((), jnp.int32))
   # A chunk donates its state, which must share nothing with what is kept.
   state = train.init_train_state(jax.tree.map(jnp.copy, params), optimizer)
   if folder is not None and checkpoint.latest_step(folder) is not None:

@@ -29,7 +29,8 @@ def ala2():
   features = cgnet.make_internal_features(5, bonds)
   scaling = cgnet.fit_scaling(features, x)
   network = cgnet.CGNetwork(widths=(16, 16))
-  params = network.init(KEY, jnp.zeros(len(scaling.mean)))
+  start = network.init(KEY, jnp.zeros(len(scaling.mean)))
+  params = jax.tree.map(lambda w: w + 0.1, start)  # the output starts at zero
   prior = bonded.make_harmonic_energy(bonded.fit_harmonics(x, bonds))
   return x, f, cgnet.make_cgnet_energy(network, features, scaling), prior, params
 
@@ -65,6 +66,15 @@ def test_the_energy_is_invariant_and_sees_chirality():
   assert checks.rotation_error(score, params, x, ZERO, KEY, num_rotations=3).max() < 1e-7
   assert checks.net_force(score, params, x, ZERO) < 1e-9
   assert checks.mirror_gap(jax.jit(make_score(network)), params, x, ZERO) > 1e-3
+
+
+def test_a_training_starts_at_the_prior():
+  network = cgnet.CGNetwork(widths=(16, 16))
+  u = jax.random.normal(KEY, (17,))
+  params = network.init(KEY, u)
+  assert network.apply(params, u) == 0
+  gradient = jax.grad(network.apply)(params, u)['params']
+  assert np.abs(gradient['Dense_2']['kernel']).max() > 1e-3  # and leaves it
 
 
 def test_force_is_minus_the_gradient_of_the_potential():

@@ -40,6 +40,8 @@ class Scaling(NamedTuple):
 class CGNetwork(nn.Module):
   """A scalar from z-scored features: dense layers and a linear output without bias.
 
+  The output starts at zero, so a training starts at the prior beside it.
+
   Attributes:
     widths: of the hidden layers; those of Wang et al. (2019) for alanine dipeptide.
     activation: tanh there, `nn.silu` in Köhler et al. (2023) for proteins.
@@ -56,7 +58,7 @@ class CGNetwork(nn.Module):
     for k, width in enumerate(self.widths):
       update = self.activation(nn.Dense(width)(h))
       h = h + update if self.skips and k else update
-    return nn.Dense(1, use_bias=False)(h)[0]
+    return nn.Dense(1, use_bias=False, kernel_init=nn.initializers.zeros)(h)[0]
 
 
 def coordinates(x: Beads) -> Float[Array, ' features']:
