@@ -26,7 +26,6 @@ def run(config: ConfigDict, workdir: str) -> dict[str, dict]:
   for name in config.methods:
     pick('methods', name, contest.METHODS)
   folder = command_line.prepare_workdir(workdir, config, may_change=('methods', 'seeds'))
-  (folder / 'rows').mkdir(exist_ok=True)
   table, last = {}, (config.seeds[-1], config.methods[-1])
   for seed in config.seeds:
     world = contest.make_world(config, seed)
@@ -46,6 +45,7 @@ def run_one(
   """The numbers of one method and seed, made now or found in the folder."""
   path = report_compare.row_path(folder, name, seed)
   if not path.exists():
+    path.parent.mkdir(parents=True, exist_ok=True)
     numbers, arrays = contest.run_method(
       config, world, name, seed, folder / 'runs' / path.stem)
     write_atomically(path.with_suffix('.npz'), lambda file: np.savez(file, **arrays))

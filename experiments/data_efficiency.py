@@ -33,7 +33,6 @@ def run(config: ConfigDict, workdir: str) -> dict[str, dict]:
       chosen.ala2.data.train_size = size
       world, own = ala2_contest.make_world(chosen, seed), folder / f'frames_{size or "all"}'
       chosen.ala2.train.weight_decay = config.decay / len(world.split.train.x)
-      (own / 'rows').mkdir(parents=True, exist_ok=True)
       for name in chosen.methods:
         row = compare.run_one(chosen, ala2_contest, world, name, seed, own)
         table.setdefault(row_name(size, name), {})[seed] = row | {

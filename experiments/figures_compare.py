@@ -36,7 +36,7 @@ def toy_curve(s: np.ndarray, energy: np.ndarray) -> plots.Curve:
 
 def plane_figure(counts: dict[str, np.ndarray]) -> plots.Figure:
   """-ln p of counts of (φ, ψ) side by side on one colour scale."""
-  degrees = bin_degrees(len(next(iter(counts.values()))))
+  degrees = plots.bin_degrees(len(next(iter(counts.values()))))
   return maps.free_energy_maps(
     {name: densities.free_energy(found, 1.0) for name, found in counts.items()}, degrees, degrees,
     highest=HIGHEST_ALA2, axes_labels=('φ [°]', 'ψ [°]'))
@@ -54,9 +54,5 @@ def torsion_figure(sets: dict[str, dict[str, np.ndarray]]) -> plots.Figure:
 def torsion_curve(counts: np.ndarray) -> plots.Curve:
   """With gaps where there is nothing to be drawn."""
   energy = densities.free_energy(counts, 1.0)
-  return plots.Curve(bin_degrees(len(counts)), np.where(energy < HIGHEST_ALA2, energy, np.nan))
-
-
-def bin_degrees(count: int) -> np.ndarray:
-  """Centres of equal bins over [-180, 180]."""
-  return 360 * (np.arange(count) + 0.5) / count - 180
+  shown = np.where(energy < HIGHEST_ALA2, energy, np.nan)
+  return plots.Curve(plots.bin_degrees(len(counts)), shown)

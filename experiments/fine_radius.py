@@ -31,9 +31,10 @@ def score(config, world, model, params, x: np.ndarray) -> dict[str, float]:
     return {}
   chains, mass = world.reference, world.systems.beads.mass
   last, true = np.arange(config.history - 1, len(chains.fine[0]), STRIDE), chains.fine.mean(axis=1)
-  errors = {'': predict(world, model, params, chains.x[0], last, config.history),
+  predict = make_predict(world, model, params, config.history)
+  errors = {'': predict(chains.x[0], last),
             ', constant': polymers.squared_radius(chains.x[0][last], mass) + chains.within}
-  means = {'': predict(world, model, params, x, last, config.history).mean(axis=0),
+  means = {'': predict(x, last).mean(axis=0),
            ', constant': polymers.squared_radius(x, mass).mean(axis=0) + chains.within}
   return {
     **{f'fine Rg² r2{how}': float(np.mean(
@@ -43,8 +44,8 @@ def score(config, world, model, params, x: np.ndarray) -> dict[str, float]:
        for how, found in errors.items()}}
 
 
-def predict(world, model, params, x: np.ndarray, last: np.ndarray, history: int) -> np.ndarray:
-  """The head's Rg² of the frames `last` of x [F, C, n, 3], [W, C]."""
+def make_predict(world, model, params, history: int):
+  """predict(x[F, C, n, 3], last[W]) -> [W, C]: the head's Rg² of the frames `last` of x."""
   embedding = step_world.embed(model, params, world.systems)
   beads = jax.tree.map(jnp.asarray, world.systems.beads)
   ends = np.arange(1 - history, 1)
@@ -53,6 +54,12 @@ def predict(world, model, params, x: np.ndarray, last: np.ndarray, history: int)
     _, latent = model.predict(params, frames, embedding, beads)
     return model.radius(params, frames[-1], latent, beads) ** 2
 
-  histories = jnp.asarray(x[last[:, None] + ends].swapaxes(1, 2))  # [W, C, k, n, 3]
-  return np.asarray(jax.jit(lambda histories: jax.lax.map(
-    lambda frames: jax.vmap(one)(frames, embedding, beads), histories))(histories))
+  @jax.jit
+  def over_windows(histories):
+    return jax.lax.map(lambda frames: jax.vmap(one)(frames, embedding, beads), histories)
+
+  def predict(x, last):
+    histories = x[last[:, None] + ends].swapaxes(1, 2)  # [W, C, k, n, 3]
+    return np.asarray(over_windows(jnp.asarray(histories)))
+
+  return predict

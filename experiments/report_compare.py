@@ -16,9 +16,7 @@ def write(
 ) -> None:
   """compare.json, compare.md and a .png for each figure; `text` is title and legend."""
   (folder / 'compare.json').write_text(json.dumps(table, indent=2) + '\n')
-  filled = {name: {seed: dict.fromkeys(columns, float('nan')) | row for seed, row in seeds.items()}
-            for name, seeds in table.items()}
-  found, (title, legend) = study.format_table(filled, columns), text
+  found, (title, legend) = study.format_table(table, columns), text
   shown = '\n\n'.join(f'![{name}]({name}.png)' for name in figures)
   (folder / 'compare.md').write_text('\n\n'.join(
     [f'# {title}', found, legend, *further_numbers(table, columns), shown]) + '\n')

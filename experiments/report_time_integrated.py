@@ -50,7 +50,7 @@ def write(
 
   Args:
     table: model -> seed -> numbers of `score_time_integrated.score`.
-    costs: model -> seed -> the columns of COSTS. One that is absent is shown as nan.
+    costs: model -> seed -> the columns of COSTS. One that is absent is left empty.
     summaries: model -> seed -> what the scores were made of.
     figures: file name without suffix -> (caption, figure).
     notes: paragraphs above the tables.
@@ -65,11 +65,9 @@ def write(
   _write_numbers(folder, table, known, verdicts, costs)
   rows = chain_rows(summaries, reference)
   _write_csv(folder / 'chains.csv', rows)
-  full = {name: {seed: dict.fromkeys(COSTS, float('nan')) | row for seed, row in seeds.items()}
-          for name, seeds in costs.items()}
   sections = [
     '# Learned steps of unseen polymers', *notes, *preconditions(limits, chains), *unsound(rows),
-    criteria_table(table, known, verdicts, chains), LEGEND, study.format_table(full, COSTS),
+    criteria_table(table, known, verdicts, chains), LEGEND, study.format_table(costs, COSTS),
     COSTS_LEGEND,
     *(f'![{caption}]({name}.png)\n\n{caption}' for name, (caption, _) in figures.items())]
   path = folder / 'report.md'

@@ -139,8 +139,8 @@ def write(
 
 
 def values(seeds: dict[int, dict], column: str) -> np.ndarray:
-  """One value per seed."""
-  return np.array([row[column] for row in seeds.values()])
+  """One value per seed, nan where a row has none."""
+  return np.array([row.get(column, float('nan')) for row in seeds.values()])
 
 
 def use_figure(table: dict[str, dict]) -> plots.Figure:

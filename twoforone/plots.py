@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, MultipleLocator
@@ -85,10 +85,10 @@ def profiles(
     top = 1.05 * max(_finite(energy).max() for energy in curves.values()) / KJ_PER_KCAL
     if label in bands:  # open above where one side of it never was
       low, high = (np.minimum(edge / KJ_PER_KCAL, 2 * top) for edge in bands[label])
-      axis.fill_between(_degrees(low), low, high, color='0.8', label=band_name, lw=0)
+      axis.fill_between(bin_degrees(len(low)), low, high, color='0.8', label=band_name, lw=0)
     for k, (name, energy) in enumerate(curves.items()):
       shown = np.where(np.isfinite(energy), energy, np.nan) / KJ_PER_KCAL
-      axis.plot(_degrees(shown), shown, STYLES[k], color=COLOURS[k], lw=1.4, label=name)
+      axis.plot(bin_degrees(len(shown)), shown, STYLES[k], color=COLOURS[k], lw=1.4, label=name)
     axis.set(xlabel=f'{label} [°]', ylim=(0, top))
     _angle_axis(axis.xaxis, axis.set_xlim)
   axes[0].set_ylabel('free energy [kcal/mol]')
@@ -245,9 +245,9 @@ def _angle_axis(axis, set_limits) -> None:
   axis.set_minor_locator(MultipleLocator(60))
 
 
-def _degrees(values: Num[np.ndarray, ' bins']) -> np.ndarray:
+def bin_degrees(count: int) -> np.ndarray:
   """Centres of equal bins over [-180, 180]."""
-  edges = np.linspace(-180, 180, len(values) + 1)
+  edges = np.linspace(-180, 180, count + 1)
   return (edges[:-1] + edges[1:]) / 2
 
 
