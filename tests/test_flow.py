@@ -3,10 +3,13 @@
 import functools
 import math
 
+import equinox
 import jax
 import jax.numpy as jnp
 import numpy as np
+import paramax
 import pytest
+from flowjax.bijections import RationalQuadraticSpline
 
 from twoforone.baselines import couplings, flow, splines
 
@@ -287,11 +290,6 @@ def test_the_box_is_chosen_from_the_data_and_a_small_one_is_refused():
 
 
 def test_flowjax_agrees_about_splines():
-  pytest.importorskip('flowjax', reason='flowjax is no dependency; with it splines are compared')
-  import equinox
-  import paramax
-  from flowjax.bijections import RationalQuadraticSpline
-
   random = np.random.default_rng(0)
   theirs = jax.tree.map(
     lambda a: a + random.standard_normal(a.shape).astype(np.float32)
