@@ -42,7 +42,8 @@ DEFAULT = {
   'guard': 0.25,             # share of a bond's excess taken back in a step; 0: none
   'refine': {'highest': 0.4,  # of the ladder, over the root mean square acceleration
              'lowest': 0.02,  # over the mean bond length
-             'levels': 6, 'steps': 2, 'rate': 0.5,
+             'levels': 6, 'steps': 1,  # on validation chains no worse than two, at half the cost
+             'rate': 0.5,
              'windows': 1},   # of each molecule in a batch that train the score
   'radius_width': 64,        # of the head for the Rg of the fine particles; 0: none
   'train': TRAIN,
