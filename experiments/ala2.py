@@ -8,6 +8,7 @@ same command again after an interruption: every stage goes on where it stopped.
 from ml_collections import ConfigDict
 
 from experiments import command_line, report, report_ala2, stages
+from experiments.models import pick
 from twoforone.datasets import ala2, dataset, frames
 
 
@@ -44,7 +45,11 @@ def load_split(config: ConfigDict) -> dataset.Split:
 def split_data(config: ConfigDict, loaded: dataset.Dataset) -> dataset.Split:
   """One run held out, as `config.data` says."""
   data = config.data
-  split = dataset.split_fold(loaded, data.fold, validation_fraction=data.validation_fraction)
+  split = pick('data.split', data.split, {
+    'runs': lambda: dataset.split_fold(
+      loaded, data.fold, validation_fraction=data.validation_fraction),
+    'published': lambda: dataset.split_shuffled(
+      loaded, data.fold, config.seed, validation_fraction=data.validation_fraction)})()
   if data.train_size:
     split = split._replace(train=dataset.subset(split.train, data.train_size, config.seed))
   return split

@@ -72,7 +72,7 @@ def check_model(config, model: models.Model, params, x: np.ndarray) -> list[dict
 def check_direct_score(config, system, x: np.ndarray) -> dict:
   """A direct score at its initial parameters: its curl must not vanish."""
   config = config.copy_and_resolve_references()
-  config.network.kind = 'direct_transformer'
+  config.network.update({'kind': 'direct_transformer', 'prior': False})  # no zero at the start
   model = models.make_model(config, system, 1.0, models.Statistics())
   params = model.init(jax.random.key(config.seed))['energy']
   t = jnp.asarray(schedule.level_time(model.schedule, config.level), jnp.float64)

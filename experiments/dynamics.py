@@ -190,6 +190,12 @@ def claim(folder: pathlib.Path, settings: dict) -> None:
         'another run lives here, use another folder')
 
 
+def stored_setting(folder: pathlib.Path, name: str):
+  """A setting of the run that the folder holds; None when it holds none."""
+  path = folder / 'run.json'
+  return json.loads(path.read_text()).get(name) if path.exists() else None
+
+
 def fingerprint(tree) -> str:
   """A hash of the arrays of a tree."""
   digest = hashlib.sha256()

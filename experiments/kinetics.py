@@ -22,6 +22,8 @@ def run(config: ConfigDict, workdir: str) -> dict:
   split = ala2.split_data(config, data)
   _, x, _, lost = stages.make_frames(config, split, system, folder)
   sound = report_parts.sound_replicas(x)
+  if not sound.any():
+    raise ValueError(f'simulation: found all {x.shape[1]} replicas lost, expected some to count')
   torsions = {
     'all-atom': kinetics.split_runs(structure.phi_psi(data.x), data.run, blocks=config.blocks),
     'simulation': [*structure.phi_psi(x[:, sound]).swapaxes(0, 1)]}

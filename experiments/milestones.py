@@ -36,7 +36,8 @@ def make_milestone(
     js: of two sets of frames, `torsion_js` or `pair_js`.
   """
   settings = config.train.milestone
-  frames = jnp.asarray(x_validation[:20 * config.train.batch_size] / model.scale)
+  stride = -(-len(x_validation) // (20 * config.train.batch_size))
+  frames = jnp.asarray(x_validation[::stride] / model.scale)
   curve = jax.jit(make_loss_by_sigma(model.score, model.schedule, np.array(SIGMAS)))
   draw = jax.jit(uses.make_sampler(config, model), static_argnums=2)
   simulations = {level: make_simulate(config, model, system, level) for level in settings.levels}

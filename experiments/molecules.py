@@ -43,15 +43,21 @@ def load(config: ConfigDict) -> Molecule:
   """The frames and the native structure that `config.data` names.
 
   Raises:
-    ValueError: for an unknown kind, or a `map` where there are no atoms to map.
+    ValueError: for an unknown kind, a `map` where there are no atoms to map, a native structure of
+      another number of beads.
   """
   if config.data.map and config.data.kind not in ('trajectories', 'shards'):
     raise ValueError(f'data.map: found {config.data.map!r} for data.kind {config.data.kind!r}, '
                      'expected none: its frames are of beads already')
-  return pick('data.kind', config.data.kind, {
+  found = pick('data.kind', config.data.kind, {
     'trajectories': load_trajectories, 'metadynamics': load_metadynamics,
     'fast_folder': load_fast_folder, 'embedded': load_embedded,
     'shards': lambda data: load_shards(data, 100 * config.evaluation.tica_lag)})(config.data)
+  beads = found.data.system.beads
+  if found.native is not None and len(found.native) != len(beads):
+    raise ValueError(f'data.native: found {len(found.native)} beads in {config.data.native!r}, '
+                     f'expected {len(beads)}, those of the frames')
+  return found
 
 
 def load_trajectories(data) -> Molecule:
@@ -64,7 +70,8 @@ def trajectory_options(data) -> dict:
   return {
     'topology': data.topology, 'trajectories': list(data.trajectories), 'name': data.name,
     'cg_map': choose_map(data, data.topology), 'temperature': data.temperature,
-    'stride': data.stride, 'interval': data.interval or None}
+    'stride': data.stride, 'interval': data.interval or None, 'whole': data.whole,
+    'mass': np.array(data.mass, float) if data.mass else None}
 
 
 def choose_map(data, topology: str) -> cg_map.LinearMap:
@@ -123,9 +130,12 @@ def divide(config, found: Molecule) -> tuple[dataset.Split, Callable | None]:
 def split_data(config, data: dataset.Dataset) -> dataset.Split:
   """Runs held out, or the published split; drawn by weight where the frames have weights.
 
-  Each part of weighted data has its share of `data.resample` frames.
+  A single run is cut into `data.num_runs` pieces of time. Each part of weighted data has its share
+  of `data.resample` frames.
   """
   settings = config.data
+  if len(np.unique(data.run)) == 1:
+    data = dataset.cut_runs(data, settings.num_runs)
   split = pick('data.split', settings.split, {
     'runs': lambda: dataset.split_fold(
       data, tuple(settings.fold), validation_fraction=settings.validation_fraction),

@@ -38,9 +38,10 @@ def run(config: ConfigDict, workdir: str) -> int:
     x, info, lost = stages.simulate(config, model, params, system, start, folder / f'level_{level}')
     sound = report_parts.sound_replicas(x)
     sigma = float(model.schedule.sigma(np.float32(level / model.schedule.num_steps)))
-    rows.append({'level': int(level), 'sigma': sigma, 'lost': len(lost),
-                 **score_level(x[:, sound], info.kinetic[:, sound], info.virial[:, sound],
-                               split.validation.x)})
+    scores = score_level(x[:, sound], info.kinetic[:, sound], info.virial[:, sound],
+                         split.validation.x) if sound.sum() >= GROUPS else {}
+    rows.append({**dict.fromkeys(COLUMNS, float('nan')), 'level': int(level), 'sigma': sigma,
+                 'lost': len(lost), **scores})
     print(format_rows(rows[-1:]))
   floor = structure_floor(split)
   best = choose(rows)
@@ -75,8 +76,16 @@ def structure_floor(split) -> float:
 
 
 def choose(rows: list[dict]) -> int:
-  """The level of sharpest bonds among those of the least JS, within two standard errors."""
-  kept = [row for row in rows if row['lost'] == min(row['lost'] for row in rows)]
+  """The level of sharpest bonds among those of the least JS, within two standard errors.
+
+  Raises:
+    ValueError: when no level kept enough replicas to be scored.
+  """
+  scored = [row for row in rows if np.isfinite(row['JS 60×60'])]
+  if not scored:
+    raise ValueError(f'levels: found {[row["level"] for row in rows]}, of which none kept {GROUPS} '
+                     'replicas to be scored; expected higher ones or a smaller simulate.dt')
+  kept = [row for row in scored if row['lost'] == min(row['lost'] for row in scored)]
   least = min(kept, key=lambda row: row['JS 60×60'])
   close = [row for row in kept if row['JS 60×60'] <= least['JS 60×60'] + 2 * least['error']]
   return min(close, key=lambda row: row['bond W1 [Å]'])['level']

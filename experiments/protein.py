@@ -16,7 +16,8 @@ def run(config: ConfigDict, workdir: str) -> list[report.Row]:
   system = found.data.system
   config.simulate.temperature = config.simulate.temperature or system.temperature
   stages.check_config(config, system)
-  folder = command_line.prepare_workdir(workdir, config, may_change=stages.EXTENDABLE)
+  folder = command_line.prepare_workdir(workdir, config, may_change=(
+    *stages.EXTENDABLE, 'data.native', *(f'evaluation.{name}' for name in config.evaluation)))
   split, make_feed = molecules.divide(config, found)
   view = report_protein.make_view(config, found.data, found.native)
   samples, x, info, lost = stages.make_frames(

@@ -43,7 +43,7 @@ def write_results(
     pictures['replicas'] = figures.replica_figure(sets['simulation'], interval)
     trajectory.export(folder / 'trajectory.xtc', sets['simulation'][:, 0], system,
                       interval=interval)
-  trajectory.export(folder / 'samples.xtc', samples[:1000], system, interval=1.0)
+  trajectory.export(folder / 'samples.xtc', sets['i.i.d.'][:1000], system, interval=1.0)
   report.write_report(folder, 'Alanine dipeptide: two for one', rows, pictures,
                       report_parts.notes(config, folder, split, x, lost, f'run {config.data.fold}'))
   return rows

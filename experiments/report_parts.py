@@ -14,12 +14,16 @@ from twoforone.simulate import BlowUp, Info
 
 def sound_sets(samples: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
   """The finite samples [F, n, 3] and the replicas [F, R, n, 3] that were never lost, by name."""
-  finite, sound = np.isfinite(samples.sum(axis=(1, 2))), sound_replicas(x)
-  # Not copied where nothing is left out: they can be most of the memory.
-  sets = {'i.i.d.': samples if finite.all() else samples[finite]}
+  sound, sets = sound_replicas(x), {'i.i.d.': finite_samples(samples)}
   if sound.any() and len(x):
     sets['simulation'] = x if sound.all() else x[:, sound]
   return sets
+
+
+def finite_samples(samples: np.ndarray) -> np.ndarray:
+  """Those of [F, n, 3] without NaN or infinity; not copied where nothing is left out."""
+  finite = np.isfinite(samples.sum(axis=(1, 2)))
+  return samples if finite.all() else samples[finite]
 
 
 def sound_replicas(x: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def write_results(
     pictures |= trace_figure(found['simulation'].rmsd, info.potential[:, sound], interval)
     trajectory.export(folder / 'trajectory.xtc', sets['simulation'][:, 0], system,
                       interval=interval)
-  trajectory.export(folder / 'samples.xtc', samples[:1000], system, interval=1.0)
+  trajectory.export(folder / 'samples.xtc', sets['i.i.d.'][:1000], system, interval=1.0)
   held_out = f'runs {", ".join(map(str, np.unique(split.test.run)))}'
   report.write_report(folder, f'{system.name}: two for one', rows, pictures,
                       report_parts.notes(config, folder, split, x, lost, held_out))

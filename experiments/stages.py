@@ -11,7 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from experiments import dynamics, ladders, milestones, models, objectives, training, uses
+from experiments import (
+  dynamics,
+  ladders,
+  milestones,
+  models,
+  objectives,
+  report_parts,
+  training,
+  uses,
+)
 from twoforone import checkpoint, trajectory
 from twoforone.datasets import dataset
 from twoforone.evaluation import temperature
@@ -28,6 +37,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 def check_config(config, system) -> None:
   """Raises ValueError for what would otherwise surface only after the training."""
   settings = config.simulate
+  for name in ('num_steps', 'validate_every', 'save_every'):
+    if config.train[name] % config.train.chunk:
+      raise ValueError(f'train.{name}: found {config.train[name]}, expected a multiple of '
+                       f'train.chunk = {config.train.chunk}')
   thermal_energy(settings.temperature)
   models.pick('simulate.integrator', settings.integrator, dict.fromkeys(uses.INTEGRATORS))
   models.pick('simulate.start', settings.start, dict.fromkeys(STARTS))
@@ -120,10 +133,22 @@ def sample(config, model: models.Model, params, system, folder: pathlib.Path) ->
 
 
 def choose_start(config, split: dataset.Split, samples: np.ndarray) -> np.ndarray:
-  """Where the replicas, on each of their rungs, start [R · M, n, 3] in nm."""
+  """Where the replicas, on each of their rungs, start [R · M, n, 3] in nm.
+
+  Raises:
+    ValueError: when too few samples are finite.
+  """
   replicas = config.simulate.replicas * config.simulate.tempering.rungs
+
+  def from_samples():
+    start = report_parts.finite_samples(samples)[:replicas]
+    if len(start) < replicas:
+      raise ValueError(f'samples: found {len(start)} finite ones of {len(samples)}, expected '
+                       f'{replicas}, one for each replica')
+    return start
+
   return models.pick('simulate.start', config.simulate.start, {
-    'samples': lambda: samples[:replicas],
+    'samples': from_samples,
     'data': lambda: dataset.subset(split.train, replicas, config.seed).x})()
 
 
@@ -133,8 +158,9 @@ def simulate(config, model: models.Model, params, system, start: np.ndarray, fol
   Of a ladder of temperatures those of the lowest.
   """
   settings = config.simulate
-  if not settings.dt:
-    settings.dt = uses.automatic_dt(config, model, system, params, start)
+  if not settings.dt:  # that of a run taken up again is kept: rounding differs between machines
+    settings.dt = dynamics.stored_setting(folder, 'dt') or uses.automatic_dt(
+      config, model, system, params, start)
   integrator = uses.make_integrator(config, model, system, settings.level)
   key = jax.random.fold_in(jax.random.key(config.seed), 2)
   options = {

@@ -39,4 +39,4 @@ def take_some(
 ) -> dataset.Dataset:
   """The frames of the given numbers in order of time, at most `bound` of them drawn at random."""
   chosen = dataset.subset(numbers, min(len(numbers.x), bound), seed)
-  return shards.take(opened, chosen.x)._replace(weight=None)
+  return shards.take(opened, chosen.x)._replace(run=chosen.run, weight=None)

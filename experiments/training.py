@@ -53,15 +53,17 @@ def train_model(
 
   def progress(state, metrics):
     step, found = int(state.step), {'steps_per_second': log.rate()}
-    if step % settings.validate_every == 0 or step == settings.num_steps:
+    if validates := step % settings.validate_every == 0 or step == settings.num_steps:
       state = sharding.gather(state)
       found['validation_loss'] = sharding.agree(
         float(validate(state.ema_params, key_validation, validation)))
       found |= milestone(state.ema_params['energy'], key_validation)
-      checkpoint.save(folder / 'last', step, state, keep=keep)
       if found['validation_loss'] <= log.best():
         save_best(folder / 'best', state, card)
     log.write(step, metrics, found)
+    # Last: what a kill leaves undone before it is done again, the row of the log too.
+    if validates or (settings.save_every and step % settings.save_every == 0):
+      checkpoint.save(folder / 'last', step, sharding.gather(state), keep=keep)
     return log.out_of_patience()
 
   try:

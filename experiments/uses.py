@@ -34,9 +34,8 @@ def make_sampler(config, model: Model) -> sampler.Sampler:
 
 def make_force(config, model: Model, system: System, level: int) -> ForceFn:
   """The force field at a noise level, of positions in nm."""
-  force, at_once = force_module.make_force_field(
-    model.score, **_reading(config, model, system, level)), config.simulate.at_once
-  return force_module.in_pieces(force, at_once) if at_once else force
+  return _at_once(config, force_module.make_force_field(
+    model.score, **_reading(config, model, system, level)))
 
 
 def make_potential(config, model: Model, system: System, level: int) -> PotentialFn:
@@ -48,7 +47,8 @@ def make_potential(config, model: Model, system: System, level: int) -> Potentia
   if model.energy is None:
     raise ValueError('network.kind: a direct score has no potential, which tempering and the '
                      'metropolis integrator need')
-  return force_module.make_potential(model.energy, **_reading(config, model, system, level))
+  return _at_once(config, force_module.make_potential(
+    model.energy, **_reading(config, model, system, level)))
 
 
 def make_integrator(config, model: Model, system: System, level: int) -> langevin.Integrator:
@@ -65,7 +65,8 @@ def make_integrator(config, model: Model, system: System, level: int) -> langevi
 
 def automatic_dt(config, model: Model, system: System, params, x: np.ndarray) -> float:
   """A quarter of the largest stable time step [ps] at some of the frames x [F, n, 3] in nm."""
-  force = make_force(config, model, system, config.simulate.level)
+  force = force_module.make_force_field(
+    model.score, **_reading(config, model, system, config.simulate.level))
   return langevin.automatic_time_step(
     force, params, jnp.asarray(x[:50]), mass=choose_mass(config.simulate, system))
 
@@ -73,6 +74,12 @@ def automatic_dt(config, model: Model, system: System, params, x: np.ndarray) ->
 def choose_mass(settings, system: System) -> np.ndarray:
   """The masses of the config, or those of the system where it has none."""
   return np.array(settings.mass or system.mass)
+
+
+def _at_once(config, function):
+  """A force or potential of so many replicas at a time as the config says."""
+  at_once = config.simulate.at_once
+  return force_module.in_pieces(function, at_once) if at_once else function
 
 
 def _reading(config, model: Model, system: System, level: int) -> dict[str, float]:

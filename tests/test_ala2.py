@@ -144,6 +144,48 @@ def test_noise_level_names_a_level_of_its_table(finished, tmp_path):
   assert (tmp_path / 'noise_level.png').exists()
 
 
+def test_noise_level_leaves_out_what_cannot_be_scored():
+  rows = [{'level': 0, 'lost': 3, 'JS 60×60': float('nan'), 'error': float('nan')},
+          {'level': 9, 'lost': 5, 'JS 60×60': 0.1, 'error': 0.01, 'bond W1 [Å]': 0.2}]
+  assert noise_level.choose(rows) == 9
+  with pytest.raises(ValueError, match=r'levels: found \[0\], of which none kept 5 replicas'):
+    noise_level.choose(rows[:1])
+
+
+def test_a_direct_score_has_a_curl_also_where_the_model_has_a_prior():
+  config = checks_config.get_config('smoke')
+  config.network.prior = True
+  x = ala2.load_data(config).x[:1]
+  with jax.enable_x64(True):
+    assert checks.check_direct_score(config, embedded.ala2_system(), x / x.std())['passed']
+
+
+def test_replicas_start_from_samples_that_are_finite():
+  config = ala2_config.get_config('smoke')
+  config.simulate.replicas = 2
+  samples = np.arange(60.0).reshape(4, 5, 3)
+  samples[1, 2, 0] = np.nan
+  np.testing.assert_array_equal(stages.choose_start(config, None, samples), samples[[0, 2]])
+  config.simulate.replicas = 4
+  with pytest.raises(ValueError, match='samples: found 3 finite ones of 4, expected 4'):
+    stages.choose_start(config, None, samples)
+
+
+def test_the_published_split_is_shuffled_outside_the_held_out_run():
+  config = ala2_config.get_config('paper')
+  split = ala2.load_split(config)
+  assert len(split.train.x) == 2 * len(split.validation.x) and set(split.test.run) == {2}
+  assert split.train.interval is None
+
+
+def test_steps_that_no_chunk_ends_at_are_refused(tmp_path):
+  for field in ('num_steps', 'validate_every', 'save_every'):
+    config = ala2_config.get_config('smoke')
+    config.train[field] = 350
+    with pytest.raises(ValueError, match=f'train.{field}: found 350, expected a multiple'):
+      ala2.run(config, str(tmp_path))
+
+
 def test_paper_holds_the_published_values():
   config = ala2_config.get_config('paper')
   size = PUBLISHED_SIZES['alanine_dipeptide']

@@ -87,6 +87,18 @@ def test_split_fold_holds_out_a_run_and_the_ends_of_the_others(fold):
   np.testing.assert_array_equal(split.test.forces, data.forces[data.run == fold])
 
 
+def test_a_single_run_is_cut_into_pieces_of_time():
+  data = make_data()._replace(run=np.zeros(40, int))
+  found = dataset.cut_runs(data, 3)
+  assert np.bincount(found.run).tolist() == [14, 13, 13] and (np.diff(found.run) >= 0).all()
+  assert found.x is data.x
+  for wrong in (0, 41):
+    with pytest.raises(ValueError, match=f'num_runs: found {wrong}, expected 1 to 40'):
+      dataset.cut_runs(data, wrong)
+  with pytest.raises(ValueError, match='found 4 runs, expected one to cut'):
+    dataset.cut_runs(make_data(), 2)
+
+
 def test_split_shuffled_holds_out_a_run_and_mixes_the_others_in_time():
   data = make_data(interval=2.0)
   split = dataset.split_shuffled(data, 1, seed=3)

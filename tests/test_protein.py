@@ -121,6 +121,29 @@ def test_weighted_frames_are_resampled_part_by_part():
   assert set(found.test.run) == {0}
 
 
+def test_one_file_is_split_in_time(tmp_path):
+  path, topology = write_run(tmp_path / 'a.xtc', 40, 0)
+  config = protein_config.get_config('smoke')
+  config.data.update({'topology': topology, 'trajectories': (path,), 'num_runs': 4, 'fold': (1,)})
+  found = molecules.load(config).data
+  split, feed = molecules.divide(config, molecules.Molecule(found, None))
+  np.testing.assert_array_equal(split.test.x, found.x[10:20])
+  assert feed is None and len(split.train.x) == 27
+  config.data.update({'num_runs': 1, 'fold': (0,)})
+  with pytest.raises(ValueError, match='nothing is left to train on; cut a single run by num_runs'):
+    molecules.split_data(config, found)
+
+
+def test_a_native_structure_of_another_chain_is_refused_before_the_training(tmp_path):
+  path, topology = write_run(tmp_path / 'a.xtc', 5, 0)
+  config = protein_config.get_config('smoke')
+  shorter = tmp_path / 'short.pdb'
+  mdtraj.load(topology).atom_slice(range(BEADS - 1)).save_pdb(str(shorter))
+  config.data.update({'topology': topology, 'trajectories': (path,), 'native': str(shorter)})
+  with pytest.raises(ValueError, match=r'data.native: found 5 beads in .*short.pdb.*expected 6'):
+    molecules.load(config)
+
+
 @pytest.mark.parametrize('choice', ['', 'centre_of_mass', 'pairs.npy'])
 def test_beads_are_atoms_or_centres_or_any_weights(tmp_path, choice):
   path, topology = write_run(tmp_path / 'a.xtc', 5, 0)

@@ -72,8 +72,10 @@ def test_weighted_shards_are_drawn_by_weight(written, tmp_path):
 def test_shards_to_a_report(written, tmp_path):
   """A block as large as the data, all parts of which are in memory once more."""
   config = make_config(written, block=600, block_steps=100)
-  config.simulate.at_once = 8  # of 20 replicas: pieces, the last of them smaller
-  rows = protein.run(config, str(tmp_path))
+  # Of 20 replicas: pieces, the last of them smaller; and a time step from the whole force.
+  config.simulate.update({'at_once': 8, 'dt': 0.0})
+  rows = protein.run(config.copy_and_resolve_references(), str(tmp_path))
+  assert protein.run(config, str(tmp_path)) == rows  # that step is kept
   values = {(row.sample, row.metric): row for row in rows}
   assert (tmp_path / 'report.md').exists()
   assert values['held-out runs', 'bond width, mean ratio to held out'].value == pytest.approx(1)

@@ -94,6 +94,25 @@ def test_a_killed_training_from_shards_equals_one_that_never_stopped(whole, writ
 
 
 @pytest.mark.slow
+def test_a_kill_between_the_best_model_and_the_checkpoint_changes_nothing(
+    whole, written, tmp_path, monkeypatch):
+  save = training.checkpoint.save
+
+  def save_until_killed(directory, step, *args, **options):
+    if directory.name == 'last' and step == 20:
+      raise Stop
+    save(directory, step, *args, **options)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(training.checkpoint, 'save', save_until_killed)
+    assert train(tmp_path, 1, written) is None
+  assert training.checkpoint.latest_step(tmp_path / 'last') == 10
+  jax.tree.map(np.testing.assert_array_equal, train(tmp_path, 1, written), whole[1])
+  names = 'step', 'loss', 'validation_loss', 'js iid'
+  np.testing.assert_array_equal(columns(tmp_path, *names), columns(whole[0], *names))
+
+
+@pytest.mark.slow
 def test_blocks_replace_the_frames_in_memory(whole, tmp_path):
   """The frames of the split alone give other losses, from the first step on."""
   train(tmp_path, 1 / 8, '')

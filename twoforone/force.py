@@ -55,11 +55,11 @@ def make_potential(
   return potential
 
 
-def in_pieces(force: ForceFn, at_once: int) -> ForceFn:
-  """The same force which, under `vmap`, is computed for `at_once` configurations at a time.
+def in_pieces(force: ForceFn | PotentialFn, at_once: int) -> ForceFn | PotentialFn:
+  """The same force or potential which, under `vmap`, is of `at_once` configurations at a time.
 
   Replicas then cost the memory of their states, and only `at_once` that of the network. The
-  parameters must be the same for all.
+  parameters must be the same for all; it has no derivative.
 
   Raises:
     ValueError: for fewer than one at a time.

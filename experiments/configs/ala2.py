@@ -20,7 +20,8 @@ DEFAULT = {
     'num_runs': 4,             # of `path`: equally long runs, one after the other
     'interval': 2.0,           # of `path`: ps between frames
     'fold': 2,                 # the held-out run; data/README.md says why this one
-    'validation_fraction': 0.1,  # the end of each other run
+    'split': 'runs',           # or 'published': the other runs shuffled, as Arts et al.; it leaks
+    'validation_fraction': 0.1,  # the end of each other run, or that part of their frames
     'train_size': 0,           # frames drawn from the training runs, 0 for all
   },
   'network': {
@@ -59,6 +60,7 @@ DEFAULT = {
     'num_steps': 10_000, 'batch_size': 1024, 'chunk': 250, 'validate_every': 1000,
     'num_microbatches': 1,     # parts a batch is worked through in, to save memory
     'patience': 0,             # validations without a new best after which to stop, 0 for never
+    'save_every': 5000,        # steps; a checkpoint at each validation too
     'keep': 1,                 # newest checkpoints kept, 0 for all
     'optimizer': 'muon',       # 'muon' or 'adamw'
     'learning_rate': 2e-2, 'final_learning_rate': 1e-5, 'weight_decay': 1e-12,
@@ -105,6 +107,7 @@ VARIANTS = {
   'default': {},
   'consistent': {},
   'paper': {
+    'data': {'split': 'published', 'validation_fraction': 1 / 3},
     'network': {'kind': 'transformer'},
     'schedule': {'num_steps': 1000},
     'loss': {'levels': 'higher_until', 'low_noise_fraction': 0.0, 'weight_strength': 0.0,

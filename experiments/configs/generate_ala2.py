@@ -2,7 +2,7 @@
 
   python -m experiments.generate_ala2 --workdir=/tmp/ala2
 
-About three hours on 2 cores for 4 x 200 ns of implicit solvent; expect four files in the folder.
+About 50 minutes on 2 cores for 4 x 100 ns of implicit solvent; expect four files in the folder.
 `explicit` puts the peptide in 651 TIP3P waters (use a GPU platform), `smoke` runs a few ps;
 `deca_alanine` is ACE-(ALA)10-NME, its N, CA and C as beads, at a temperature where helix and coil
 take turns about twice a ns; two hours on 2 cores for 4 x 8 ns.

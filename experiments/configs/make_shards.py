@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from experiments.configs import protein
 
 FIELDS = ('name', 'topology', 'trajectories', 'selection', 'map', 'temperature', 'stride',
-          'interval')
+          'interval', 'whole', 'mass')
 
 
 def get_config(variant: str = 'default') -> ConfigDict:

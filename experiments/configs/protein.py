@@ -3,8 +3,9 @@
   python -m experiments.protein --workdir=runs/mine --config.data.topology=protein.pdb
     "--config.data.trajectories=('run0.xtc','run1.xtc')" --config.data.temperature=300.
 
-Everything mdtraj reads; each file is one run. The default trains an invariant network on C-alpha
-beads with the `consistent` objective. `metadynamics` reads the public chignolin frames of
+Everything mdtraj reads; each file is one run, a single one is cut into pieces of time. The default
+trains an invariant network on C-alpha beads with the `consistent` objective. `metadynamics` reads
+the public chignolin frames of
 --config.data.path=chignolin_metad_ca.npz, `metadynamics_plain` with the paper's objective;
 `deca_alanine` is the embedded peptide, about twelve minutes on 2 CPU cores;
 `chignolin`, `trp_cage`, `bba`, `villin` and `protein_g` are the published models on the D. E. Shaw
@@ -30,8 +31,10 @@ DATA = {
                                # [beads, atoms], the selection then unused
   'temperature': 300.0,        # K, of trajectories; the others know theirs
   'stride': 1,
+  'whole': False,              # close bonds across the periodic box
+  'mass': (),                  # of the beads [amu], where the topology has no elements
   'interval': 0.0,             # ps between the frames in the files, 0 for what they say
-  'num_runs': 5,               # equal pieces of time that a fast folder is cut into
+  'num_runs': 5,               # equal pieces of time that a fast folder or a single run is cut into
   'native': '',                # a file with the native structure, '' for none
   'split': 'runs',             # or 'published': shuffled, as Arts et al. (2023); it leaks
   'fold': (0,),                # held-out runs

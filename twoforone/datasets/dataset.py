@@ -149,6 +149,23 @@ def split_shuffled(
   return _split(dataset, np.array([fold]), validation, None)
 
 
+def cut_runs(dataset: Dataset, num_runs: int) -> Dataset:
+  """One run as `num_runs` pieces of time, equally long to a frame, each a run of its own.
+
+  Pieces are independent only as far as the run forgets its past within one.
+
+  Raises:
+    ValueError: for data of several runs, or a number of pieces below one or above the frames'.
+  """
+  runs = np.unique(dataset.run)
+  if len(runs) != 1:
+    raise ValueError(f'run: found {len(runs)} runs, expected one to cut')
+  if not 1 <= num_runs <= len(dataset.x):
+    raise ValueError(f'num_runs: found {num_runs}, expected 1 to {len(dataset.x)}, the number of '
+                     'frames')
+  return dataset._replace(run=np.arange(len(dataset.x)) * num_runs // len(dataset.x))
+
+
 def subset(dataset: Dataset, size: int, seed: int) -> Dataset:
   """`size` frames drawn without replacement, in order of time.
 
@@ -234,7 +251,7 @@ def _check_split(dataset: Dataset, fold: np.ndarray, validation_fraction: float)
     raise ValueError(f'fold: found {fold.tolist()}, expected some of the runs {runs.tolist()}')
   if np.isin(runs, fold).all():
     raise ValueError(f'fold: found all runs ({fold.tolist()}), nothing is left to train on; '
-                     'read the file with num_runs above one to cut it')
+                     'cut a single run by num_runs above one')
   if not 0 < validation_fraction < 1:
     raise ValueError(f'validation_fraction: found {validation_fraction}, expected a number '
                      'between 0 and 1')
