@@ -11,12 +11,17 @@ from ml_collections import ConfigDict, config_flags
 
 from twoforone.trajectory import write_atomically
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
 
 def start(run: Callable, default_config: str) -> None:
-  """Parses --config and --workdir and calls `run(config, workdir)`: the whole of a main."""
+  """Parses --config and --workdir and calls `run(config, workdir)`: the whole of a main.
+
+  `default_config` is relative to the repository.
+  """
   with named_errors(sys.argv):
     config = config_flags.DEFINE_config_file(
-      'config', default_config, 'Config file, `file.py:variant`.')
+      'config', str(ROOT / default_config), 'Config file, `file.py:variant`.')
   workdir = flags.DEFINE_string('workdir', None, 'Folder for everything the run leaves.')
   flags.mark_flag_as_required('workdir')
 

@@ -21,7 +21,7 @@ class Fitted(NamedTuple):
 
   Attributes:
     params: averaged over the last steps, of the best validation; the first are tried too.
-    seconds: with compilation and validations; of this call only, where it went on from a folder.
+    seconds: with compilation and validations, those before a restart included.
     validation: the lowest mean loss over validation examples.
     step: at which that was.
   """
@@ -33,11 +33,15 @@ class Fitted(NamedTuple):
 
 
 class Best(NamedTuple):
-  """The averaged parameters of the lowest validation loss so far, and at which step that was."""
+  """The averaged parameters of the lowest validation loss so far, and at which step that was.
+
+  `seconds` are those of the training so far.
+  """
 
   params: Params
   validation: Any
   step: Any
+  seconds: Any
 
 
 def fit(
@@ -57,6 +61,7 @@ def fit(
     folder: of the checkpoints; None keeps nothing.
     take: makes examples of rows, see `train.make_train_chunk`.
   """
+  start = time.monotonic()
   key_fit, key_validation = jax.random.split(key)
   optimizer = constrain(make_optimizer(settings))
   step = train.make_train_step(loss, optimizer, ema_decay=train.warmup_ema(settings.ema_decay))
@@ -65,18 +70,20 @@ def fit(
   validate = train.make_validation(
     loss, batch_size=settings.batch_size, num_batches=20, take=take)
   examples, validation = jax.tree.map(jnp.asarray, (examples, validation))
-  best = Best(params, validate(params, key_validation, validation), jnp.zeros((), jnp.int32))
+  best = Best(params, validate(params, key_validation, validation), jnp.zeros((), jnp.int32),
+              jnp.zeros(()))
   # A chunk donates its state, which must share nothing with what is kept.
   state = train.init_train_state(jax.tree.map(jnp.copy, params), optimizer)
   if folder is not None and checkpoint.latest_step(folder) is not None:
     state, best = checkpoint.restore(folder, (state, best))
-  first, start = int(state.step), time.monotonic()
+  first, before = int(state.step), float(best.seconds)
 
   def progress(state, metrics):
     nonlocal best
     step, value = int(state.step), validate(state.ema_params, key_validation, validation)
     if value < best.validation:
-      best = jax.tree.map(jnp.copy, Best(state.ema_params, value, state.step))
+      best = jax.tree.map(jnp.copy, Best(state.ema_params, value, state.step, best.seconds))
+    best = best._replace(seconds=jnp.asarray(before + time.monotonic() - start))
     if folder is not None:
       checkpoint.save(folder, step, (state, best), keep=1)
     rate = (step - first) / (time.monotonic() - start)
@@ -85,4 +92,4 @@ def fit(
           f'validation {value:.4f}', flush=True)
 
   train.fit(chunk, state, key_fit, examples, num_steps=settings.num_steps, progress=progress)
-  return Fitted(best.params, time.monotonic() - start, float(best.validation), int(best.step))
+  return Fitted(best.params, float(best.seconds), float(best.validation), int(best.step))

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments import (
+  command_line,
   dynamics,
   ladders,
   milestones,
@@ -31,7 +32,6 @@ from twoforone.units import thermal_energy
 STARTS = ('samples', 'data')
 EXTENDABLE = ('simulate.parts', 'simulate.formats', 'simulate.written_replicas',
               'sample.num_samples')  # fields that a run taken up again may change
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def check_config(config, system) -> None:
@@ -92,7 +92,7 @@ def get_model(
   """
   if config.pretrained:
     source = pathlib.Path(config.pretrained)
-    source = source if source.is_absolute() or source.exists() else ROOT / source
+    source = source if source.is_absolute() or source.exists() else command_line.ROOT / source
     model = models.model_from_card(checkpoint.read_card(source), config, system)
     return model, training.load_params(model, source)
   scale = dataset.data_scale(split.train.x)

@@ -113,20 +113,20 @@ def likelihood(world, model, params, take) -> float:
 
 
 def simulate(config, world, step, model, params, seed: int, folder: pathlib.Path):
-  """(frames [F, R, n, 3], seconds) of every molecule of the world."""
+  """(frames [F, R, n, 3], seconds) of every molecule; nan seconds of a rollout that was stopped."""
   settings, beads = config.rollout, jax.tree.map(jnp.asarray, world.systems.beads)
   embedding = step_world.embed(model, params, world.systems)
   run_part = jax.jit(lambda params, state: rollout(
     step, params, state, embedding, beads, num_frames=settings.frames_per_part,
     max_bond=settings.max_bond * world.r_max))
-  start = time.monotonic()
+  was_stopped, start = trajectory.count_parts(folder) > 0, time.monotonic()
   dynamics.run_to_disk(
     run_part, params, init_rollout(jax.random.key(seed), jnp.asarray(world.histories)), folder,
     num_parts=-(-settings.frames // settings.frames_per_part),
     steps_per_part=settings.frames_per_part * len(beads.mask), replicas=len(beads.mask),
     settings={'seed': seed, 'frames_per_part': settings.frames_per_part},
     find_lost=lambda state: blow_ups(state, config.interval))
-  seconds = time.monotonic() - start
+  seconds = float('nan') if was_stopped else time.monotonic() - start
   frames = np.concatenate([part['x'] for part in trajectory.read_parts(folder)])[:settings.frames]
   missing = settings.frames - len(frames)  # once every molecule is lost the run ends
   return np.pad(frames, ((0, missing), *((0, 0),) * 3), constant_values=np.nan), seconds

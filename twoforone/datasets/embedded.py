@@ -52,5 +52,5 @@ def read_card(directory: str | os.PathLike, *, name: str) -> dict[str, Any]:
 
 def _check_there(path: pathlib.Path) -> None:
   if not path.is_file():
-    raise ValueError(f'{path}: no such file; it is embedded in the repository, remake it with '
-                     f'{REMAKE!r} or name its folder')
+    raise ValueError(f'{path}: no such file; it is in the repository (clone it and install it with '
+                     f'`pip install -e .`), {REMAKE!r} makes it anew')
