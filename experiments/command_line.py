@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from twoforone.trajectory import write_atomically
+from twoforone.trajectory import write_json
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -70,8 +70,7 @@ def prepare_workdir(
   try:
     path.mkdir(parents=True, exist_ok=True)
     _check_same(path / 'config.json', config, may_change)
-    write_atomically(path / 'config.json',
-                     lambda file: file.write(json.dumps(config.to_dict(), indent=2).encode()))
+    write_json(path / 'config.json', config.to_dict())
   except OSError as error:
     raise ValueError(f'workdir: cannot write to {path}: {error}') from error
   return path

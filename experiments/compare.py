@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from experiments import ala2_contest, command_line, report_compare, toy_contest
 from experiments.models import pick
-from twoforone.trajectory import write_atomically
+from twoforone.trajectory import write_atomically, write_json
 
 CONTESTS = {'double_well': toy_contest, 'mueller': toy_contest, 'ala2': ala2_contest}
 
@@ -49,8 +49,7 @@ def run_one(
     numbers, arrays = contest.run_method(
       config, world, name, seed, folder / 'runs' / path.stem)
     write_atomically(path.with_suffix('.npz'), lambda file: np.savez(file, **arrays))
-    text = json.dumps(numbers, indent=2)
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_json(path, numbers)
   return json.loads(path.read_text())
 
 

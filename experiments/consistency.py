@@ -16,6 +16,7 @@ from experiments import ala2, command_line, cost, stages, study, uses
 from experiments.residual import residual_curve
 from twoforone import plots
 from twoforone.datasets.ala2 import ala2_system
+from twoforone.trajectory import write_json
 
 
 def run(config: ConfigDict, workdir: str) -> dict:
@@ -37,7 +38,7 @@ def measure_costs(config, folder: pathlib.Path) -> dict[str, dict[str, float]]:
   if not set(trained) <= set(found):
     configs = {name: study.configure(config, name, 0, folder) for name in trained}
     found = cost.training_cost(configs, **config.cost)
-    path.write_text(json.dumps(found, indent=2) + '\n')
+    write_json(path, found)
   return found
 
 
@@ -57,7 +58,7 @@ def measure_energies(config, folder: pathlib.Path) -> dict[str, dict]:
     quarter = uses.automatic_dt(chosen, model, system, params, x)
     found[name] = {field: values.tolist() for field, values in curve._asdict().items()}
     found[name]['stable step [fs]'] = 4e3 * quarter
-    path.write_text(json.dumps(found, indent=2) + '\n')
+    write_json(path, found)
   return found
 
 

@@ -175,8 +175,7 @@ def claim(folder: pathlib.Path, settings: dict) -> None:
   try:
     folder.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-      text = json.dumps(settings, indent=2).encode()
-      trajectory.write_atomically(path, lambda file: file.write(text))
+      trajectory.write_json(path, settings)
   except OSError as error:
     raise ValueError(f'folder: cannot write to {folder}: {error}') from error
   found = json.loads(path.read_text())

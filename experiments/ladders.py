@@ -3,7 +3,6 @@
 The parts hold every rung; what is reported is the lowest, which has the thermostat's temperature.
 """
 
-import json
 import pathlib
 
 import jax
@@ -68,10 +67,8 @@ def write_summary(
   """tempering.json: temperatures, acceptance of neighbours, number and times of round trips."""
   walker = np.concatenate([part['walker'] for part in trajectory.read_parts(folder)])
   trips = tempering.round_trip_times(walker, interval)
-  summary = {
+  trajectory.write_json(folder / 'tempering.json', {
     'temperatures [K]': (kT.astype(float) / thermal_energy(1.0)).round(1).tolist(),
     'acceptance of neighbours': tempering.acceptance(state).round(3).tolist(),
     'round trips': len(trips),
-    'mean round trip [ps]': float(trips.mean()) if len(trips) else None}
-  trajectory.write_atomically(folder / 'tempering.json',
-                              lambda file: file.write(json.dumps(summary, indent=2).encode()))
+    'mean round trip [ps]': float(trips.mean()) if len(trips) else None})

@@ -20,7 +20,7 @@ from experiments.training import OPTIMIZERS
 from twoforone import energy, geometry, train
 from twoforone.losses import classification
 from twoforone.networks.mlp import MLPEnergy
-from twoforone.trajectory import write_atomically
+from twoforone.trajectory import write_atomically, write_json
 
 
 def run(config: ConfigDict, workdir: str) -> list[dict]:
@@ -48,8 +48,7 @@ def run(config: ConfigDict, workdir: str) -> list[dict]:
 def write_objective(path: pathlib.Path, result: dict, scores: dict, free_energy) -> None:
   """The map as .npz, then the numbers as .json, which marks the objective as done."""
   write_atomically(path.with_suffix('.npz'), lambda f: np.savez(f, free_energy=free_energy))
-  text = json.dumps(result | scores, indent=2)
-  write_atomically(path, lambda file: file.write(text.encode()))
+  write_json(path, result | scores)
 
 
 def train_seeds(config, objective, network, reduced, world) -> tuple[dict, dict[str, float]]:

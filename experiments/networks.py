@@ -10,6 +10,7 @@ import pathlib
 from ml_collections import ConfigDict
 
 from experiments import command_line, cost, study
+from twoforone.trajectory import write_json
 
 
 def run(config: ConfigDict, workdir: str) -> dict:
@@ -36,9 +37,9 @@ def measure_costs(config, folder: pathlib.Path) -> dict[str, dict[str, float]]:
       configs[name].update(fields)
     trained = cost.training_cost(configs, **config.cost)
     simulated = cost.simulation_cost(configs, **config.cost)
-    path.write_text(json.dumps({
+    write_json(path, {
       name: {'train': trained[name]['ms per step'], 'simulate': 1e3 * simulated[name]}
-      for name in configs}, indent=2) + '\n')
+      for name in configs})
   return json.loads(path.read_text())
 
 

@@ -1,7 +1,6 @@
 """The report of the Müller-Brown study: table, maps, residuals and spreads."""
 
 import csv
-import json
 import pathlib
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy as np
 from experiments.toy_objectives import TERMS
 from experiments.toy_scores import World
 from twoforone import maps, plots
-from twoforone.trajectory import write_atomically
+from twoforone.trajectory import write_json
 
 GATE = {'js': 0.002, 'force_error': 0.02, 'basin': 0.01, 'cpu_minutes': 10.0}
 COLUMNS = {
@@ -20,8 +19,7 @@ COLUMNS = {
 
 def write(config, folder: pathlib.Path, world: World, results: list[dict]) -> None:
   """Writes results.json, results.csv, the figures and report.md."""
-  write_atomically(folder / 'results.json',
-                   lambda file: file.write(json.dumps(results, indent=2).encode()))
+  write_json(folder / 'results.json', results)
   rows = [table_row(result, world) for result in results]
   with open(folder / 'results.csv', 'w', newline='') as file:
     writer = csv.writer(file)

@@ -73,7 +73,7 @@ def run_one(config: ConfigDict, contest, world, name: str, seed: int, folder: pa
                         folder / 'rollouts' / path.stem)
   if not path.exists():
     costs |= {'rollout [s]': seconds, **contest.cost(config, world, step, setup.model, params, x)}
-    write_json(path, costs)
+    trajectory.write_json(path, costs)
   return Row(json.loads(path.read_text()), x, contest.measure(world, x))
 
 
@@ -89,7 +89,7 @@ def train_network(config, world, setup, network: str, seed: int, folder: pathlib
                    folder=own / 'state', take=takes[0])
   path = own / 'costs.json'
   if not path.exists():
-    write_json(path, {
+    trajectory.write_json(path, {
       'NLL': likelihood(world, setup.model, fitted.params, takes[2]),
       'training [s]': fitted.seconds, 'step': fitted.step,
       'parameters': sum(leaf.size for leaf in jax.tree.leaves(fitted.params))})
@@ -130,12 +130,6 @@ def simulate(config, world, step, model, params, seed: int, folder: pathlib.Path
   frames = np.concatenate([part['x'] for part in trajectory.read_parts(folder)])[:settings.frames]
   missing = settings.frames - len(frames)  # once every molecule is lost the run ends
   return np.pad(frames, ((0, missing), *((0, 0),) * 3), constant_values=np.nan), seconds
-
-
-def write_json(path: pathlib.Path, tree) -> None:
-  """Writes it whole or not at all."""
-  text = json.dumps(tree, indent=2).encode()
-  trajectory.write_atomically(path, lambda file: file.write(text))
 
 
 if __name__ == '__main__':

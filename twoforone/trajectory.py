@@ -5,6 +5,7 @@ far. `export` writes a file beside a PDB topology (the beads as atoms of one cha
 the parts of single replicas as they appear.
 """
 
+import json
 import os
 import pathlib
 import tempfile
@@ -39,6 +40,12 @@ def write_atomically(path: str | os.PathLike, write: Callable[[IO[bytes]], objec
   except BaseException:
     pathlib.Path(name).unlink(missing_ok=True)
     raise
+
+
+def write_json(path: str | os.PathLike, tree) -> None:
+  """Writes numbers, strings, lists and dicts as JSON, whole or not at all."""
+  text = json.dumps(tree, indent=2) + '\n'
+  write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def write_part(folder: str | os.PathLike, index: int, arrays: dict[str, np.ndarray]) -> None:
