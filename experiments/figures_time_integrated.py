@@ -8,7 +8,7 @@ from experiments.score_time_integrated import RARE
 from experiments.summary_time_integrated import Reference, Summary
 from twoforone import maps, plots, plots_polymers
 from twoforone.baselines.time_integrated.graph import BeadGraph
-from twoforone.evaluation import agreement, polymers, relaxation
+from twoforone.evaluation import agreement, folding, polymers, relaxation
 
 SHOWN = 6
 
@@ -125,7 +125,7 @@ def contacts(
 ) -> dict[str, np.ndarray]:
   """Set -> contact map of chain c, contacts as far as the mean bond of `first`."""
   real, limit = np.asarray(beads.mask)[c], float(first.bonds[0, c])
-  return {name: polymers.contact_map(x[:, real], limit)
+  return {name: folding.contact_probability(x[:, real], limit)
           for name, x in _finite(positions, c).items()}
 
 

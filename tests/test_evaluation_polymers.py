@@ -184,15 +184,6 @@ def test_length_alone_has_no_detrended_r2():
   assert np.isclose(agreement.detrended_r2(first + length, first, length), 1.0)
 
 
-def test_contacts_are_counted_over_frames():
-  x = np.zeros((4, 3, 3))
-  x[:, 1, 0], x[:, 2, 0] = 1.0, [0.5, 1.5, 2.5, 3.5]
-  found = polymers.contact_map(x, 1.2)
-  np.testing.assert_array_equal(found, [[1, 1, 0.25], [1, 1, 0.5], [0.25, 0.5, 1]])
-  with pytest.raises(ValueError, match='x: found values that are not finite'):
-    polymers.contact_map(x * np.nan, 1.2)
-
-
 def test_wasserstein_of_two_gaussians():
   first, second = RNG.normal(0, 1, 50_000), RNG.normal(0.7, 1, 50_000)
   # equal shapes: the shift; each mean is known to 1/√50000

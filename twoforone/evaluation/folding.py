@@ -48,7 +48,7 @@ def radius_of_gyration(x: Positions, *, chunk: int = CHUNK) -> Float[np.ndarray,
 def contact_probability(
   x: Positions, cutoff: float, *, chunk: int = CHUNK
 ) -> Float[np.ndarray, 'beads beads']:
-  """How often each pair is closer than `cutoff` [nm]: symmetric, one on the diagonal."""
+  """How often each pair is closer than `cutoff`: symmetric, one on the diagonal."""
   pairs = pair_indices(x.shape[-2], 1)
   counts, total = np.zeros(len(pairs)), 0
   for frames, count in chunks(x, chunk):

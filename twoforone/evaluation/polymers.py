@@ -110,21 +110,6 @@ def closest_distance(x: Positions, pairs: Pairs) -> Float[np.ndarray, '*frames']
   return distances(x, pairs).min(axis=-1)
 
 
-def contact_map(x: Positions, limit: float) -> Float[np.ndarray, 'n n']:
-  """P(|X_I - X_J| < limit) over all leading axes; 1 on the diagonal.
-
-  Raises:
-    ValueError: when a position is not finite.
-  """
-  if not np.isfinite(x).all():
-    raise ValueError('x: found values that are not finite')
-  i, j = np.triu_indices(x.shape[-2], 1)
-  near = distances(x, np.stack([i, j], axis=1)) < limit
-  found = np.eye(x.shape[-2])
-  found[i, j] = found[j, i] = near.reshape(-1, len(i)).mean(axis=0)
-  return found
-
-
 def collision_fraction(closest: Float[np.ndarray, ' frames'], threshold: float) -> float:
   """Frames whose closest pair is nearer than the threshold; a frame that is not finite is one."""
   return float(1 - np.mean(closest >= threshold))
