@@ -162,12 +162,13 @@ def test_coordinates_one_by_one_are_those_made_at_once():
     np.testing.assert_allclose(np.stack(columns, axis=-1), values.reshape(12, -1), atol=1e-6)
 
 
-def test_the_closest_pair_of_all_chunks():
+def test_the_closest_pair_of_each_frame():
   x = synthetic_chain(100)
   x[71, 4] = x[71, 0] + 0.003
-  expected = structure.pair_distances(x, offset=3).min()
-  assert structure.closest_pair(x, offset=3, chunk=30) == pytest.approx(expected, rel=1e-6)
-  assert structure.closest_pair(x[:70], offset=3, chunk=30) > 2 * expected
+  expected = structure.pair_distances(x, offset=3).min(axis=1)
+  found = structure.closest_pairs(x.reshape(20, 5, *x.shape[1:]), offset=3, chunk=30)
+  assert found.argmin() == 71
+  np.testing.assert_allclose(found, expected.reshape(20, 5), rtol=1e-6)
 
 
 def test_pair_histograms_count_every_pair_in_chunks():

@@ -86,6 +86,8 @@ def test_scores_tell_held_out_frames_from_swollen_ones():
   # Swollen by a fifth: every bond is 0.2 · 3.8 Å too long.
   assert values['swollen', 'W1 bonds, mean'] == pytest.approx(0.76, rel=0.02)
   assert values['same', 'closest pair, offset 3'] > 0
+  assert values['same', 'frames with a pair closer than any held out'] < 0.05
+  assert values['swollen', 'frames with a pair closer than any held out'] == 0
 
 
 def test_a_set_larger_than_a_chunk_is_the_sum_of_its_parts():
@@ -102,10 +104,9 @@ def test_a_set_larger_than_a_chunk_is_the_sum_of_its_parts():
   share = first.frames / whole.frames
   np.testing.assert_allclose(
     whole.contacts, share * first.contacts + (1 - share) * second.contacts, atol=1e-12)
-  for field in ('gyration', 'rmsd'):
+  for field in ('gyration', 'rmsd', 'closest'):
     np.testing.assert_allclose(getattr(whole, field), np.concatenate(
       [getattr(first, field), getattr(second, field)]), atol=1e-6)  # float32
-  assert whole.closest == min(first.closest, second.closest)
   bonds = np.linalg.norm(np.diff(x.astype(float), axis=1), axis=-1)
   np.testing.assert_allclose(whole.widths, bonds.std(axis=0), rtol=1e-4)
 

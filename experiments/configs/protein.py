@@ -7,7 +7,7 @@ Everything mdtraj reads; each file is one run, a single one is cut into pieces o
 trains an invariant network on C-alpha beads with the `consistent` objective. `metadynamics` reads
 the public chignolin frames of
 --config.data.path=chignolin_metad_ca.npz, `metadynamics_plain` with the paper's objective;
-`deca_alanine` is the embedded peptide, about twelve minutes on 2 CPU cores;
+`deca_alanine` is the embedded peptide, about twenty minutes on 2 CPU cores;
 `chignolin`, `trp_cage`, `bba`, `villin` and `protein_g` are the published models on the D. E. Shaw
 trajectories below --config.data.path; `smoke` is the default made small.
 """
@@ -89,8 +89,12 @@ VARIANTS = {
   'default': {},
   'metadynamics': METADYNAMICS,
   'metadynamics_plain': METADYNAMICS | {'loss': PLAIN},
+  # Forces beside the noise, fewer draws at low noise and a longer training: on validation frames a
+  # lower loss at every noise level than the default.
   'deca_alanine': {
     'data': {'kind': 'embedded', 'name': 'deca_alanine'},
+    'loss': {'forces': 'all', 'low_noise_fraction': 0.25},
+    'train': {'num_steps': 20_000, 'weight_decay': 0.2},
     'evaluation': {'unfolded': 0.3}},
   **{name: published(name) for name in PUBLISHED_SIZES if name != 'alanine_dipeptide'},
   'smoke': {

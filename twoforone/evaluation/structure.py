@@ -2,7 +2,7 @@
 
 Positions are numpy [..., n, 3] in nm with any leading axes (frame, replica, temperature). Frames
 go through jit + vmap `CHUNK` at a time. Of very many frames take what is counted (histograms,
-`closest_pair`) or one internal coordinate after the other (`chain_columns`).
+`closest_pairs`) or one internal coordinate after the other (`chain_columns`).
 """
 
 import functools
@@ -79,11 +79,14 @@ def pair_distances(
   return np.concatenate(parts).reshape(*x.shape[:-2], -1)
 
 
-def closest_pair(x: Positions, *, offset: int = 1, chunk: int = CHUNK) -> float:
-  """The least |x_i - x_j| in nm over all frames and the pairs of `pair_indices`."""
+def closest_pairs(
+  x: Positions, *, offset: int = 1, chunk: int = CHUNK
+) -> Float[np.ndarray, '*frames']:
+  """The least |x_i - x_j| of each frame over the pairs of `pair_indices` [nm]."""
   pairs = pair_indices(x.shape[-2], offset)
-  return min(float(np.asarray(_distances(frames, pairs))[:count].min())
-             for frames, count in chunks(x, chunk))
+  parts = [np.asarray(_distances(frames, pairs))[:count].min(axis=1)
+           for frames, count in chunks(x, chunk)]
+  return np.concatenate(parts).reshape(x.shape[:-2])
 
 
 def pair_histograms(
