@@ -185,7 +185,7 @@ def curves(
       axis.set_xscale('log')
       places = np.unique(np.concatenate([curve.x for curve in named.values()]))
       if len(places) <= 6:  # less than a decade has labels that run into each other
-        axis.set_xticks(places, [f'{x:g}' for x in places])
+        axis.set_xticks(places, [f'{x / 1000:g}k' if x >= 1000 else f'{x:g}' for x in places])
         axis.minorticks_off()
     if y_log:
       axis.set_yscale('log')
