@@ -65,8 +65,7 @@ def make_integrator(config, model: Model, system: System, level: int) -> langevi
 
 def automatic_dt(config, model: Model, system: System, params, x: np.ndarray) -> float:
   """A quarter of the largest stable time step [ps] at some of the frames x [F, n, 3] in nm."""
-  force = force_module.make_force_field(
-    model.score, **_reading(config, model, system, config.simulate.level))
+  force = make_force(config, model, system, config.simulate.level)
   return langevin.automatic_time_step(
     force, params, jnp.asarray(x[:50]), mass=choose_mass(config.simulate, system))
 

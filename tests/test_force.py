@@ -4,6 +4,8 @@ Data of whitened variance v at level t: the model density of x_t has variance al
 as a density of positions it has v + sigma² / alpha²: the well of the data, blurred by the noise.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,5 +90,8 @@ def test_pieces_give_the_same_forces_in_less_memory():
   np.testing.assert_allclose(found[4], found[51], atol=1e-3)
   np.testing.assert_allclose(found[51], jax.vmap(field, (None, 0))(params, x), atol=1e-3)
   assert memory[4] < 0.25 * memory[51]
+  np.testing.assert_allclose(  # the stiffness of one configuration
+    *(jax.jit(jax.jacfwd(functools.partial(f, params)))(x[0])
+      for f in (force.in_pieces(field, 4), field)), rtol=1e-4, atol=1e-3)
   with pytest.raises(ValueError, match='at_once: found 0, expected at least 1'):
     force.in_pieces(field, 0)

@@ -59,7 +59,7 @@ def in_pieces(force: ForceFn | PotentialFn, at_once: int) -> ForceFn | Potential
   """The same force or potential which, under `vmap`, is of `at_once` configurations at a time.
 
   Replicas then cost the memory of their states, and only `at_once` that of the network. The
-  parameters must be the same for all; it has no derivative.
+  parameters must be the same for all.
 
   Raises:
     ValueError: for fewer than one at a time.
@@ -73,7 +73,9 @@ def in_pieces(force: ForceFn | PotentialFn, at_once: int) -> ForceFn | Potential
 
   @pieces.def_vmap
   def _(axis_size, in_batched, params, x):
-    del axis_size, in_batched
+    del axis_size
+    if not in_batched[1]:  # in the Jacobian of one configuration only its tangents are many
+      return force(params, x), False
     return jax.lax.map(lambda x: force(params, x), x, batch_size=at_once), True
 
   return pieces
