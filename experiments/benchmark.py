@@ -6,7 +6,6 @@ For every published size the factorised graph transformer is timed in turn with 
 are in `benchmark_large`. Leaves benchmark.json and .md.
 """
 
-import json
 
 from ml_collections import ConfigDict
 
@@ -14,6 +13,7 @@ from experiments import benchmark_large, command_line, measure
 from experiments import benchmark_loops as loops
 from experiments.benchmark_table import write_markdown
 from experiments.configs.published_sizes import PUBLISHED_SIZES
+from twoforone.trajectory import write_json
 
 ALANINE = 'alanine_dipeptide'
 
@@ -37,7 +37,7 @@ def run(config: ConfigDict, workdir: str) -> dict:
     models = {'invariant': loops.make_invariant(PUBLISHED_SIZES[ALANINE]['beads'])}
     rows += compare(config, 'train', ALANINE, models, batch, config.invariant_steps, gemm)
   table = {'machine': machine | {'peak_memory_mib': measure.peak_memory_mib()}, 'rows': rows}
-  (workdir / 'benchmark.json').write_text(json.dumps(table, indent=2) + '\n')
+  write_json(workdir / 'benchmark.json', table)
   write_markdown(workdir / 'benchmark.md', table)
   print(f'wrote {workdir / "benchmark.json"} and {workdir / "benchmark.md"}')
   return table

@@ -5,7 +5,6 @@ checked beside it. Everything in float64, so that what is left is the model's ow
 checks.md and checks.json.
 """
 
-import json
 import pathlib
 
 import jax
@@ -16,6 +15,7 @@ from ml_collections import ConfigDict
 from experiments import ala2, command_line, models, stages
 from twoforone import checks, schedule
 from twoforone.datasets.ala2 import ala2_system
+from twoforone.trajectory import write_json
 
 COLUMNS = ('check', 'value', 'must be', 'limit', 'passed')
 
@@ -94,7 +94,7 @@ def write_table(folder: pathlib.Path, rows: list[dict]) -> None:
              'yes' if r['passed'] else 'NO') for r in rows]
   text = '# Checks\n\n' + '\n'.join(f'| {" | ".join(line)} |' for line in lines) + '\n'
   (folder / 'checks.md').write_text(text)
-  (folder / 'checks.json').write_text(json.dumps(rows, indent=2) + '\n')
+  write_json(folder / 'checks.json', rows)
   print(text)
 
 

@@ -117,7 +117,7 @@ def assemble(config, workdir, folders, num_parts: int) -> dict[str, str]:
     'sha256': {name: hashlib.sha256(path.read_bytes()).hexdigest()
                for name, path in paths.items() if name != 'card'},
   }
-  paths['card'].write_text(json.dumps(card, indent=2) + '\n')
+  trajectory.write_json(paths['card'], card)
   print(f'wrote {", ".join(str(path) for path in paths.values())}')
   return {name: str(path) for name, path in paths.items()}
 

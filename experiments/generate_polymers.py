@@ -4,7 +4,6 @@ Chains of one length make a group with a file of its own under groups/: after an
 same command goes on with the next group.
 """
 
-import json
 import pathlib
 
 import jax
@@ -13,7 +12,7 @@ from ml_collections import ConfigDict
 
 from experiments import command_line, polymer_md
 from twoforone.datasets import array_file, polymer_file, polymers
-from twoforone.trajectory import write_atomically
+from twoforone.trajectory import write_atomically, write_json
 
 
 def run(config: ConfigDict, workdir: str) -> dict[str, str]:
@@ -88,8 +87,7 @@ def assemble(config: ConfigDict, workdir: pathlib.Path, groups) -> dict[str, str
       file, molecules[split], interval=protocol(config, split)['interval'],
       friction=config.friction))
   paths['card'] = workdir / 'polymers.json'
-  text = json.dumps(card, indent=2, ensure_ascii=False) + '\n'
-  write_atomically(paths['card'], lambda file: file.write(text.encode()))
+  write_json(paths['card'], card, ensure_ascii=False)
   print(f'wrote {", ".join(str(path) for path in paths.values())}')
   return {name: str(path) for name, path in paths.items()}
 

@@ -6,7 +6,6 @@ whose JS(φ, ψ) is within two standard errors of the least, the one of sharpest
 Leaves noise_level.md, .json and .png.
 """
 
-import json
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -15,6 +14,7 @@ from experiments import ala2, command_line, report_parts, stages
 from twoforone import plots
 from twoforone.datasets.ala2 import ala2_system
 from twoforone.evaluation import densities, structure, temperature, uncertainty
+from twoforone.trajectory import write_json
 from twoforone.units import NM_PER_ANGSTROM
 
 GROUPS = 5  # of replicas, for the error of a JS
@@ -96,8 +96,7 @@ def write(folder, rows: list[dict], floor: float, best: int) -> None:
   text = (f'# Noise level\n\nBest on validation data: **{best}**. JS of training against '
           f'validation frames: {floor:.4f}.\n\n{format_rows(rows)}\n\n![curves](noise_level.png)\n')
   (folder / 'noise_level.md').write_text(text)
-  (folder / 'noise_level.json').write_text(
-    json.dumps({'best': best, 'floor': floor, 'rows': rows}, indent=2) + '\n')
+  write_json(folder / 'noise_level.json', {'best': best, 'floor': floor, 'rows': rows})
   column = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
   panels = {
     name: {'simulation': plots.Curve(column['level'], column[name], column.get(error))}

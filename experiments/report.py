@@ -1,12 +1,12 @@
 """Writes what a run found: report.md with table and figures, metrics.json, metrics.csv."""
 
 import csv
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from twoforone import plots
+from twoforone.trajectory import write_json
 
 HEADER = ('metric', 'unit', 'value', 'floor', 'value / floor', 'halves', 'counting', 'reference')
 LEGEND = (
@@ -57,7 +57,7 @@ def write_report(
   for name, (_, figure) in figures.items():
     plots.save(figure, workdir / f'{name}.png')
   numbers = {'title': title, 'notes': list(notes), 'rows': [row._asdict() for row in rows]}
-  (workdir / 'metrics.json').write_text(json.dumps(numbers, indent=2, ensure_ascii=False) + '\n')
+  write_json(workdir / 'metrics.json', numbers, ensure_ascii=False)
   with open(workdir / 'metrics.csv', 'w', newline='') as file:
     writer = csv.writer(file)
     writer.writerow(Row._fields)

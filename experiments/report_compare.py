@@ -1,6 +1,5 @@
 """The table and the figures of `experiments.compare`, written after every row."""
 
-import json
 import pathlib
 import re
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from experiments import study
 from twoforone import plots
+from twoforone.trajectory import write_json
 
 
 def write(
@@ -15,7 +15,7 @@ def write(
   figures: dict[str, plots.Figure]
 ) -> None:
   """compare.json, compare.md and a .png for each figure; `text` is title and legend."""
-  (folder / 'compare.json').write_text(json.dumps(table, indent=2) + '\n')
+  write_json(folder / 'compare.json', table)
   found, (title, legend) = study.format_table(table, columns), text
   shown = '\n\n'.join(f'![{name}]({name}.png)' for name in figures)
   (folder / 'compare.md').write_text('\n\n'.join(

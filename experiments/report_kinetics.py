@@ -1,12 +1,12 @@
 """The report of `experiments.kinetics`: tables, JSON and one figure."""
 
-import json
 import pathlib
 
 import numpy as np
 
 from twoforone import plots
 from twoforone.evaluation import kinetics, structure, uncertainty
+from twoforone.trajectory import write_json
 
 BASINS = tuple(structure.basins(np.zeros((1, 2))))  # the order of kinetics.basin_labels
 PHI_POSITIVE = BASINS.index('phi_positive')
@@ -16,7 +16,7 @@ def write(
   folder: pathlib.Path, found: dict, start: str, torsions: list[np.ndarray], interval: float
 ) -> None:
   """The report, its numbers and its figure."""
-  (folder / 'kinetics.json').write_text(json.dumps(found, indent=2) + '\n')
+  write_json(folder / 'kinetics.json', found)
   atoms, simulated = found['sets']['all-atom'], found['sets']['simulation']
   lines = ['# Kinetics', '', f'Replicas lost: {found["lost"]}. Start: {start}.', '',
            f'| set | frames | interval [ps] | entries into φ > 0 | {" | ".join(BASINS)} |',

@@ -5,7 +5,6 @@ per model, seed and chain) and the figures.
 """
 
 import csv
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -28,6 +27,7 @@ from experiments.score_time_integrated import (
 )
 from experiments.summary_time_integrated import Reference, Summary
 from twoforone import plots
+from twoforone.trajectory import write_json
 
 COSTS = {'NLL': '{:.3f}', 'training [s]': '{:.0f}', 'rollout [s]': '{:.1f}', 'speed': '{:.1f}',
          'speed, long chain': '{:.1f}', 'fine Rg² r2': '{:.4f}', 'fine Rg² r2, constant': '{:.4f}',
@@ -116,7 +116,7 @@ def _write_numbers(folder, table, known, verdicts, costs) -> None:
     'models': {name: {seed: {key: m._asdict() for key, m in row.items()}
                       for seed, row in seeds.items()} for name, seeds in table.items()},
     'verdicts': verdicts, 'costs': costs}
-  (folder / 'metrics.json').write_text(json.dumps(numbers, indent=2, ensure_ascii=False) + '\n')
+  write_json(folder / 'metrics.json', numbers, ensure_ascii=False)
   _write_csv(folder / 'metrics.csv', [
     {'model': name, 'seed': seed, 'id': CRITERIA[key].id, 'number': key, **m._asdict(),
      **{column: numbers[key].value for column, numbers in known.items()},

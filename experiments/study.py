@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from experiments import ala2, training
 from twoforone import plots
+from twoforone.trajectory import write_json
 
 JS = 'JS(φ, ψ) 60×60'
 USES = {'i.i.d.': 'i.i.d. JS', 'simulation': 'sim. JS'}
@@ -131,7 +132,7 @@ def write(
   columns: dict[str, str] = COLUMNS
 ) -> None:
   """The table so far as `<name>`.json and .md, under a heading and with a figure."""
-  (folder / f'{name}.json').write_text(json.dumps(table, indent=2) + '\n')
+  write_json(folder / f'{name}.json', table)
   text = format_table(table, columns)
   (folder / f'{name}.md').write_text(f'{heading}\n\n{text}\n\n![JS]({name}.png)\n')
   plots.save(figure, folder / f'{name}.png')

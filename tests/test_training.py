@@ -84,13 +84,18 @@ def columns(folder, *names):
   return np.array([[row[name] or np.nan for name in names] for row in rows])
 
 
+def assert_same_training(folder, params, whole):
+  """The parameters and the numbers of the log are those of the training nothing interrupted."""
+  jax.tree.map(np.testing.assert_array_equal, params, whole[1])
+  names = 'step', 'loss', 'validation_loss', 'js iid'
+  np.testing.assert_array_equal(columns(folder, *names), columns(whole[0], *names))
+
+
 @pytest.mark.slow
 def test_a_killed_training_from_shards_equals_one_that_never_stopped(whole, written, tmp_path):
   """Stopped at a quarter, in the middle of a block."""
   assert train(tmp_path, 0.25, written) is None
-  jax.tree.map(np.testing.assert_array_equal, train(tmp_path, 1, written), whole[1])
-  names = 'step', 'loss', 'validation_loss', 'js iid'
-  np.testing.assert_array_equal(columns(tmp_path, *names), columns(whole[0], *names))
+  assert_same_training(tmp_path, train(tmp_path, 1, written), whole)
 
 
 @pytest.mark.slow
@@ -107,9 +112,7 @@ def test_a_kill_between_the_best_model_and_the_checkpoint_changes_nothing(
     patch.setattr(training.checkpoint, 'save', save_until_killed)
     assert train(tmp_path, 1, written) is None
   assert training.checkpoint.latest_step(tmp_path / 'last') == 10
-  jax.tree.map(np.testing.assert_array_equal, train(tmp_path, 1, written), whole[1])
-  names = 'step', 'loss', 'validation_loss', 'js iid'
-  np.testing.assert_array_equal(columns(tmp_path, *names), columns(whole[0], *names))
+  assert_same_training(tmp_path, train(tmp_path, 1, written), whole)
 
 
 @pytest.mark.slow

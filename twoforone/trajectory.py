@@ -42,9 +42,9 @@ def write_atomically(path: str | os.PathLike, write: Callable[[IO[bytes]], objec
     raise
 
 
-def write_json(path: str | os.PathLike, tree) -> None:
+def write_json(path: str | os.PathLike, tree, *, ensure_ascii: bool = True) -> None:
   """Writes numbers, strings, lists and dicts as JSON, whole or not at all."""
-  text = json.dumps(tree, indent=2) + '\n'
+  text = json.dumps(tree, indent=2, ensure_ascii=ensure_ascii) + '\n'
   write_atomically(path, lambda file: file.write(text.encode()))
 
 

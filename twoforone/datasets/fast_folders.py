@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from twoforone.datasets.dataset import Dataset, Split
+from twoforone.datasets.dataset import Dataset, Split, cut_runs
 from twoforone.datasets.molecule import load_molecule
 
 INTERVAL = 200.0  # ps
@@ -94,8 +94,8 @@ def load_fast_folder(
   num_beads = len(data.system.beads)
   if protein.num_beads not in (None, num_beads):
     raise ValueError(f'{topology}: found {num_beads} C-alpha, expected {protein.num_beads}')
-  return data._replace(run=np.arange(len(data.x)) * num_runs // len(data.x),
-                       system=data.system._replace(mass=np.full(num_beads, MASS)))
+  return cut_runs(
+    data._replace(system=data.system._replace(mass=np.full(num_beads, MASS))), num_runs)
 
 
 def split_published(dataset: Dataset) -> Split:
