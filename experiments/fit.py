@@ -60,7 +60,13 @@ def fit(
     constrain: of the optimizer, e.g. `train.with_projection`.
     folder: of the checkpoints; None keeps nothing.
     take: makes examples of rows, see `train.make_train_chunk`.
+
+  Raises:
+    ValueError: for a number of steps that no validation ends at.
   """
+  if settings.num_steps % settings.validate_every:
+    raise ValueError(f'num_steps: found {settings.num_steps}, expected a multiple of '
+                     f'validate_every = {settings.validate_every}')
   start = time.monotonic()
   key_fit, key_validation = jax.random.split(key)
   optimizer = constrain(make_optimizer(settings))
@@ -70,12 +76,13 @@ def fit(
   validate = train.make_validation(
     loss, batch_size=settings.batch_size, num_batches=20, take=take)
   examples, validation = jax.tree.map(jnp.asarray, (examples, validation))
-  best = Best(params, validate(params, key_validation, validation), jnp.zeros((), jnp.int32),
-              jnp.zeros(()))
+  best = Best(params, jnp.zeros(()), jnp.zeros((), jnp.int32), jnp.zeros(()))
   # A chunk donates its state, which must share nothing with what is kept.
   state = train.init_train_state(jax.tree.map(jnp.copy, params), optimizer)
   if folder is not None and checkpoint.latest_step(folder) is not None:
     state, best = checkpoint.restore(folder, (state, best))
+  else:
+    best = best._replace(validation=validate(params, key_validation, validation))
   first, before = int(state.step), float(best.seconds)
 
   def progress(state, metrics):

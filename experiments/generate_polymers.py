@@ -1,9 +1,12 @@
 """Simulates bead-spring polymers and writes the motion of their coarse beads: train, val and test.
 
 Chains of one length make a group with a file of its own under groups/: after an interruption the
-same command goes on with the next group.
+same command goes on with the groups that are missing. A group keeps one core busy, so several run
+at a time; what they give does not depend on it.
 """
 
+import concurrent.futures
+import os
 import pathlib
 
 import jax
@@ -20,13 +23,21 @@ def run(config: ConfigDict, workdir: str) -> dict[str, str]:
   workdir = command_line.prepare_workdir(workdir, config)
   groups = draw_groups(config)
   (workdir / 'groups').mkdir(exist_ok=True)
-  key = jax.random.key(config.seed)
-  for name, group in groups.items():
-    key, group_key = jax.random.split(key)
-    path = group_path(workdir, name)
-    if not path.exists():
-      arrays = simulate_group(config, name, group, group_key)
-      write_atomically(path, lambda file, arrays=arrays: np.savez(file, **arrays))
+  key, keys = jax.random.key(config.seed), {}
+  for name in groups:
+    key, keys[name] = jax.random.split(key)
+
+  def make(name):
+    arrays = simulate_group(config, name, groups[name], keys[name])
+    write_atomically(group_path(workdir, name), lambda file: np.savez(file, **arrays))
+
+  missing = [name for name in groups if not group_path(workdir, name).exists()]
+  missing.sort(key=lambda name: chain_steps(config, name, groups[name]) * groups[name].shape[1]**2)
+  pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+  try:
+    list(pool.map(make, reversed(missing)))  # the long ones first
+  finally:
+    pool.shutdown(cancel_futures=True)
   return assemble(config, workdir, groups)
 
 
@@ -58,10 +69,16 @@ def simulate_group(config: ConfigDict, name: str, group, key) -> dict[str, np.nd
   frames, seconds = polymer_md.simulate_chains(
     group, key, level=config.level, dt=config.dt, friction=config.friction,
     equilibration=config.equilibration, chunk=config.chunk, report=report, **how)
-  steps = round((config.equilibration + how['length']) / config.dt)
   return {'x': frames.x, 'square_radius': frames.square_radius, 'kinetic': frames.kinetic.mean(),
-          'seconds': np.float64(seconds), 'chain_steps': np.int64(
-            len(group) * how['replicas'] * steps)}
+          'seconds': np.float64(seconds),
+          'chain_steps': np.int64(chain_steps(config, name, group))}
+
+
+def chain_steps(config: ConfigDict, name: str, group) -> int:
+  """Steps of all runs of a group together."""
+  how = protocol(config, name.split('_')[0])
+  steps = round((config.equilibration + how['length']) / config.dt)
+  return len(group) * how['replicas'] * steps
 
 
 def protocol(config: ConfigDict, split: str) -> dict[str, float]:

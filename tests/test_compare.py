@@ -179,6 +179,12 @@ def test_a_fit_goes_on_where_it_stopped(tmp_path, monkeypatch):
   assert (whole.params > 0.03).all()  # towards the mean, 3; 40 steps of 3e-3 at most
 
 
+def test_a_fit_ends_at_a_validation():
+  x = np.zeros((500, 2), np.float32)
+  with pytest.raises(ValueError, match='found 45, expected a multiple of validate_every = 10'):
+    fit.fit(quadratic, jnp.zeros(2), x, x, make_settings(45), jax.random.key(0))
+
+
 @pytest.mark.slow
 def test_a_small_table_is_made_and_read_again(tmp_path, monkeypatch):
   config = compare_config.get_config('smoke')

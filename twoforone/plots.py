@@ -187,7 +187,7 @@ def curves(
       if len(places) <= 6:  # less than a decade has labels that run into each other
         axis.set_xticks(places, [f'{x / 1000:g}k' if x >= 1000 else f'{x:g}' for x in places])
         axis.minorticks_off()
-    if y_log:
+    if y_log and any(np.any(curve.y > 0) for curve in named.values()):
       axis.set_yscale('log')
   if len({tuple(named) for named in panels.values()}) == 1:
     return with_legend(figure, axes[0])
