@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from twoforone import geometry, prior
 from twoforone.energy import make_score
@@ -207,8 +208,18 @@ def test_a_wall_under_noise_is_the_noised_wall():
   moved = np.exp(-((end[:, None] - alpha * inside) ** 2) / (4 * sigma**2))
   slope = -(end[:, None] - alpha * inside) / (2 * sigma**2)
   expected = (moved * slope * open_).sum(axis=1) / (moved * open_).sum(axis=1)
-  # The wall fades as 1 - 24 v/a², one per cent here; the sum over a finite grid costs less.
+  # That law is of a line; in space the wall curves, by s/a = 0.014 here.
   np.testing.assert_allclose(push[0] - push[1], expected, rtol=0.03, atol=0.1)
+
+
+@pytest.mark.parametrize('a, s', [(1.0, 0.1), (1.0, 0.7), (0.5, 2.0)])
+def test_noise_fills_an_empty_ball_from_all_sides(a, s):
+  """Uniform points outside the ball, noised, have a density that scipy knows."""
+  d = np.array([1e-4, 0.02, 0.3, 0.9, 1.0, 1.3, 2.5])
+  expected = scipy.stats.ncx2.logsf((a / s) ** 2, 3, (d / s) ** 2)
+  of = functools.partial(prior._log_outside, jnp.asarray(d, jnp.float32), s=jnp.float32(s))
+  np.testing.assert_allclose(of(a=jnp.float32(a)), expected, rtol=1e-4, atol=1e-6)  # float32
+  np.testing.assert_allclose(of(a=jnp.float32(0)), 0, atol=1e-6)
 
 
 def test_finite_wherever_the_beads_are():

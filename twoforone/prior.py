@@ -4,7 +4,8 @@ energy = Gaussian + Σ (shell - the Gaussian's own law of the pair) + coupling +
 the law of b n + sqrt(v) ξ (n uniform on the sphere, ξ normal), harmonic about b while v << b².
 Noise moves (b, v) to (alpha b, alpha² v + 2 sigma²) and nothing else: a shell is exact at every
 level, and at sigma = 1 only |x|²/2 is left. An angle is kept by the distance of its ends (no
-arccos); the coupling knows how that varies with the bonds.
+arccos); the coupling knows how that varies with the bonds. A wall is an empty ball about each bead
+that noise fills from all sides.
 """
 
 from typing import NamedTuple
@@ -157,9 +158,10 @@ def _make_stiff(prior: Prior):
 
 
 def _make_walls(prior: Prior):
-  """-log Φ((d - a)/w), a soft wall: noise moves (a, w²) to (alpha a, alpha² w² + 2 sigma²).
+  """-log of the chance that noise has not carried the pair out of a ball that was empty.
 
-  Exact for a flat wall, so it fades where noise fills the hole from all sides.
+  A ball of radius a with an edge of width w: noise moves (a, w²) to (alpha a, alpha² w² +
+  2 sigma²). Exact for a uniform density around it.
   """
   stiff = {tuple(pair) for pair in prior.pairs.tolist()}
   apart = [p for p in zip(*np.triu_indices(len(prior.bead_covariance), 1), strict=True)
@@ -168,11 +170,25 @@ def _make_walls(prior: Prior):
   closest, width = map(float, prior.wall)
 
   def walls(x, alpha, sigma):
-    a, v = alpha * closest, alpha**2 * width**2 + 2 * sigma**2
-    z = (distances(x, apart) - a) / jnp.sqrt(v)
-    return -_directed(a, v) ** 2 * jnp.sum(jax.scipy.special.log_ndtr(z))
+    spread = jnp.sqrt(alpha**2 * width**2 + 2 * sigma**2)
+    return -jnp.sum(_log_outside(distances(x, apart), alpha * closest, spread))
 
   return walls
+
+
+def _log_outside(d: PerPair, a: Array, s: Array) -> PerPair:
+  """log P(|d n + s ξ| > a) of a direction n and a normal ξ in space; 0 for a = 0.
+
+  P = Φ(u) + Φ(-v) + (s/d) (φ(u) - φ(v)) with u = (d - a)/s and v = (d + a)/s, a noncentral χ² of
+  three degrees of freedom; all of it over Φ(u), so that nothing is lost deep inside.
+  """
+  u, v, z = (d - a) / s, (d + a) / s, 2 * a * d / s**2
+  inside = jax.scipy.special.log_ndtr(u)
+  far = jnp.maximum(z, 0.03)
+  ratio = jnp.where(z > 0.03, -jnp.expm1(-far) / far, 1 - z / 2 + z**2 / 6 - z**3 / 24)
+  hazard = jnp.exp(-0.5 * u**2 - 0.5 * np.log(2 * np.pi) - inside)  # φ(u) / Φ(u)
+  beyond = jnp.exp(jax.scipy.special.log_ndtr(-v) - inside) + 2 * a / s * ratio * hazard
+  return inside + jnp.log1p(beyond)
 
 
 def _shell(d: PerPair, b: PerPair, v: PerPair) -> PerPair:
@@ -190,8 +206,8 @@ def _shell(d: PerPair, b: PerPair, v: PerPair) -> PerPair:
 def _directed(b: Array, v: Array) -> Array:
   """1 where noise leaves a distance its direction, v << b², and 0 where it is lost.
 
-  What is exact for small displacements only fades so. The 6 is near the least denoising loss of the
-  prior alone on five-bead alanine.
+  The coupling, exact for small displacements only, fades so. The 6 is near the least denoising loss
+  of the prior alone on five-bead alanine.
   """
   return (b**2 / (b**2 + 6 * v)) ** 2
 
