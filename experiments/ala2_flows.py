@@ -77,10 +77,12 @@ def flow_iid(config, world: World, key, folder: pathlib.Path) -> Made:
   return Made(samples, None, 0, fitted.seconds, notes={'validation': fitted.validation})
 
 
-def generator(config, world: World, key, folder: pathlib.Path, core: tuple[str, ...]) -> Made:
+def generator(
+  config, world: World, key, folder: pathlib.Path, *, settings, core: tuple[str, ...]
+) -> Made:
   """BG-REM of all 22 atoms around a Cartesian core; the five beads of its draws."""
   init_key, fit_key, draw_key = jax.random.split(key, 3)
-  table, settings = ala2_atoms.make_ala2_table(core), config.generator
+  table = ala2_atoms.make_ala2_table(core)
   atoms = mixed_coordinates.order_twins(world.atoms, table)
   coordinates = mixed_coordinates.make_mixed_coordinates(
     mixed_coordinates.fit_mixed_coordinates(atoms, table))

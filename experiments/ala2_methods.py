@@ -99,8 +99,10 @@ def denoise(config, world: World, folder: pathlib.Path, objective: str) -> Made:
 
 
 METHODS = {
-  'BG-REM 4 atoms': lambda *args: ala2_flows.generator(*args, core=ala2_atoms.CENTRAL_4),
-  'BG-REM 6 atoms': lambda *args: ala2_flows.generator(*args, core=ala2_atoms.CENTRAL_6),
+  'BG-REM 4 atoms': lambda config, *args: ala2_flows.generator(
+    config, *args, settings=config.generator_4, core=ala2_atoms.CENTRAL_4),
+  'BG-REM 6 atoms': lambda config, *args: ala2_flows.generator(
+    config, *args, settings=config.generator_6, core=ala2_atoms.CENTRAL_6),
   'Flow i.i.d.': ala2_flows.flow_iid, 'CGNet': force_matching, 'Flow-CGNet': flow_force_matching,
   'RE': minimise_entropy,
   'diffusion, plain': lambda config, world, key, folder: denoise(config, world, folder, 'plain'),
