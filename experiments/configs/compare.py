@@ -3,8 +3,8 @@
   python -m experiments.compare --config=experiments/configs/compare.py:double_well
     --workdir=runs/double_well
 
-`double_well` and `mueller` (Noé et al. 2019, along one coordinate), `ala2` (the embedded data) and
-`ala2_paper` (the same at published sizes, for a GPU).
+`double_well` and `mueller` (Noé et al. 2019, along one coordinate), `ala2` (the embedded data);
+each with `_paper` has the published trainings (of `ala2` for a GPU).
 `smoke` and `ala2_smoke` take a minute each.
 """
 
@@ -49,6 +49,16 @@ DOUBLE_WELL = TOY | {
 MUELLER = TOY | {
   'system': 'mueller', 'entropy': TOY['entropy'] | {'interval': (-1.75, 0.8), 'step': 0.1},
   'methods': ('histogram', 'BG-REM plane, spline', 'BG-REM plane, affine', *COMMON)}
+# 200 epochs of the generators (Noé 2019), 100 of the flow (Köhler 2023), 50 of force matching
+# (Wang 2019), with their batches and rates; hours on a CPU.
+PAPER = {
+  **{name: TRAIN | {'num_steps': 125_000, 'validate_every': 5000, 'batch_size': 128,
+                    'learning_rate': 1e-3, 'final_learning_rate': 1e-3}
+     for name in ('generator_spline', 'generator_affine', 'generator_plane')},
+  'flow': TRAIN | {'num_steps': 31_000, 'validate_every': 1000, 'batch_size': 256,
+                   'learning_rate': 1e-3, 'final_learning_rate': 1e-3},
+  'matching': TOY['matching'] | {'num_steps': 31_000, 'validate_every': 1000, 'batch_size': 128,
+                                 'learning_rate': 3e-3, 'final_learning_rate': 1e-5}}
 SMOKE = DOUBLE_WELL | {
   'frames': 5000, 'seeds': (0,), 'student_draws': 2000,
   'entropy': TOY['entropy'] | {'updates': 3, 'walkers': 100, 'num_frames': 2, 'stride': 5},
@@ -106,7 +116,8 @@ ALA2_PAPER = ALA2 | {
     'sample': {name: ala2.DEFAULT['sample'][name] for name in ('kind', 'num_steps')},
     'simulate': {name: ala2.DEFAULT['simulate'][name] for name in ('level', 'exact_scaling')}}},
 }
-VARIANTS = {'double_well': (DOUBLE_WELL, None), 'mueller': (MUELLER, None),
+VARIANTS = {'double_well': (DOUBLE_WELL, None), 'double_well_paper': (DOUBLE_WELL | PAPER, None),
+            'mueller': (MUELLER, None), 'mueller_paper': (MUELLER | PAPER, None),
             'smoke': (SMOKE, None), 'ala2': (ALA2, 'default'),
             'ala2_paper': (ALA2_PAPER, 'paper'), 'ala2_smoke': (ALA2_SMOKE, 'smoke')}
 
