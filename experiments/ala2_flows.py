@@ -19,9 +19,10 @@ from twoforone.baselines import (
   molecule_flow,
 )
 from twoforone.datasets import dataset
-from twoforone.evaluation import densities, profiles
+from twoforone.evaluation import densities, profiles, structure
 from twoforone.geometry import dihedral
 
+JS_OF_FRAMES = 'JS of its own frames'  # a floor of what it learns from them
 TORSION_EDGES = np.linspace(-np.pi, np.pi, 61)
 
 
@@ -100,8 +101,10 @@ def generator(
   samples = draw_in_batches(
     lambda keys: decode(sample(fitted.params, keys)[0])[0], draw_key, config.ala2.sample)
   counts, exact = (count_torsions(x, core) for x in (samples, world.test_atoms))
+  given, left = (structure.phi_psi(x) for x in (world.atoms[:, beads], world.split.test.x))
+  notes = {'validation': fitted.validation, JS_OF_FRAMES: densities.torsion_js(given, left)}
   return Made(samples[:, beads], None, 0, fitted.seconds, torsions=counts,
-              notes={'validation': fitted.validation, **torsion_errors(counts, exact)})
+              notes=notes | torsion_errors(counts, exact))
 
 
 def count_torsions(x: np.ndarray, core: tuple[str, ...]) -> dict[str, np.ndarray]:

@@ -13,7 +13,13 @@ import pathlib
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import ala2_contest, command_line, report_compare, toy_contest
+from experiments import (
+  ala2_contest,
+  command_line,
+  criteria_compare,
+  report_compare,
+  toy_contest,
+)
 from experiments.models import pick
 from twoforone.trajectory import write_atomically, write_json
 
@@ -33,8 +39,10 @@ def run(config: ConfigDict, workdir: str) -> dict[str, dict]:
       is_new = not report_compare.row_path(folder, name, seed).exists()
       table.setdefault(name, {})[seed] = run_one(config, contest, world, name, seed, folder)
       if is_new or (seed, name) == last:
+        title, legend = contest.describe(config, world)
         report_compare.write(
-          folder, table, contest.COLUMNS, contest.describe(config, world),
+          folder, table, contest.COLUMNS,
+          (title, f'{legend}\n\n{criteria_compare.judge(config.system, table)}'),
           contest.draw(config, world, report_compare.read_arrays(folder, table)))
   return table
 

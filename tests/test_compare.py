@@ -9,6 +9,7 @@ from experiments import (
   ala2_contest,
   ala2_flows,
   compare,
+  criteria_compare,
   figures_compare,
   fit,
   report_compare,
@@ -209,3 +210,28 @@ def test_unknown_methods_and_systems_are_named(tmp_path):
   config.system = 'villin'
   with pytest.raises(ValueError, match="system: found 'villin'"):
     compare.run(config, str(tmp_path))
+
+
+def test_limits_are_of_the_median_and_of_methods_that_are_there():
+  def row(error, difference):
+    return {'rms_4': error, 'rms_6': error, 'difference': difference}
+
+  table = {'BG-REM spline': {0: row(0.01, 3.3), 1: row(0.09, 3.6), 2: row(0.1, 3.46)}}
+  lines = criteria_compare.judge('double_well', table).splitlines()[4:]
+  assert lines == ['| BG-REM spline | rms_4 | 0.09 | 0.08 | not met |',
+                   '| BG-REM spline | rms_6 | 0.09 | 0.12 | met |',
+                   '| BG-REM spline | difference - 3.380 | 0.08 | 0.1 | met |']
+  for name, (methods, columns) in {
+      'double_well': (toy_contest.METHODS, toy_contest.COLUMNS),
+      'mueller': (toy_contest.METHODS, toy_contest.COLUMNS),
+      'ala2': (ala2_contest.METHODS, ala2_contest.COLUMNS)}.items():
+    for criterion in criteria_compare.CRITERIA[name]:
+      assert criterion.method in methods
+      full = dict.fromkeys(columns, 1.0) | {
+        'rms F<4 of psi': 1.0, 'validation force error': 1.0, 'of the prior alone': 1.0,
+        ala2_flows.JS_OF_FRAMES: 1.0}
+      assert np.isfinite(criterion.value(full))
+
+
+def test_a_row_without_its_number_meets_nothing():
+  assert 'not met' in criteria_compare.judge('ala2', {'BG-REM 4 atoms': {0: {'i.i.d. JS': 0.01}}})
