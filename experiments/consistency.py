@@ -21,7 +21,7 @@ from twoforone.trajectory import write_json
 
 def run(config: ConfigDict, workdir: str) -> dict:
   """Runs what is missing and returns run -> seed -> numbers."""
-  folder = command_line.prepare_workdir(workdir, config, may_change=('runs', 'seeds'))
+  folder = command_line.prepare_workdir(workdir, config, may_change=('runs', 'seeds', 'curves'))
   table = study.run_all(config, folder, lambda table: write(folder, table))
   costs = measure_costs(config, folder)
   energies = measure_energies(config, folder)

@@ -167,6 +167,17 @@ def test_the_residual_of_a_direct_score_is_refused():
     residual.residual_curve(model, {}, np.zeros((2, 5, 3)))
 
 
+def test_every_residual_that_the_config_names_is_drawn_and_no_other():
+  config = consistency_config.get_config()
+  energies = {name: {'sigma': [0.01, 0.1], 'rms': [2.0, 1.0]} for name in config.changes}
+  axis, = consistency.residual_figure(config, energies).axes
+  drawn = [container.get_label() for container in axis.containers]
+  assert drawn == list(config.curves) and set(drawn) <= set(config.changes)
+  assert 'with prior' in drawn
+  colours = {container.lines[0].get_color() for container in axis.containers}
+  assert len(colours) == len(drawn)
+
+
 ANGLES = np.array([[-1.2, -0.5], [1.0, 0.5], [-1.2, 2.5]])  # one point in each basin
 
 

@@ -18,8 +18,8 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, MultipleLocator
 
 from twoforone.units import KJ_PER_KCAL
 
-COLOURS = ('#000000', '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
-STYLES = ('-', '-', '--', '-.', ':', '-', '--')
+COLOURS = ('#000000', '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#882255')
+STYLES = ('-', '-', '--', '-.', ':', '-', '--', '-.')
 LEVELS = np.linspace(0.0, 5.5, 12)  # kcal/mol
 
 

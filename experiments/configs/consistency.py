@@ -40,7 +40,7 @@ def get_config(variant: str = 'default') -> ConfigDict:
     'changes': CHANGES,
     'cost': {'steps': 20, 'repeats': 5} if variant == 'default' else {'steps': 1, 'repeats': 1},
     'curves': ('consistent', 'plain', 'no classification', 'no low-noise levels',
-               'late Fokker-Planck', 'ScoreMD'),  # runs whose residual is drawn
+               'with prior', 'late Fokker-Planck', 'ScoreMD'),  # runs whose residual is drawn
     'frames': 500 if variant == 'default' else 20,
     'ala2': base,
   }, convert_dict=True)
