@@ -17,6 +17,14 @@ def write(
 ) -> None:
   """The report, its numbers and its figure."""
   write_json(folder / 'kinetics.json', found)
+  text = describe(found, start)
+  (folder / 'kinetics.md').write_text(text)
+  plots.save(figure(found, torsions, interval), folder / 'kinetics.png')
+  print(text, end='')
+
+
+def describe(found: dict, start: str) -> str:
+  """The report from the numbers of kinetics.json."""
   atoms, simulated = found['sets']['all-atom'], found['sets']['simulation']
   lines = ['# Kinetics', '', f'Replicas lost: {found["lost"]}. Start: {start}.', '',
            f'| set | frames | interval [ps] | entries into φ > 0 | {" | ".join(BASINS)} |',
@@ -31,15 +39,21 @@ def write(
       (slow, slow_error), (fast, fast_error) = (
         (row['timescales'][k], row['timescales_errors'][k]) for row in (first, second))
       lines.append(f'| {first["lag"]:g} | {k + 1} | {slow:.0f} ± {slow_error:.0f} | '
-                   f'{fast:.1f} ± {fast_error:.1f} | {fast / slow:.3f} |')
+                   f'{fast:.1f} ± {fast_error:.1f} | '
+                   f'{ratio(fast, fast_error, slow, slow_error)} |')
+  lines += ['', '±: bootstrap over trajectories; of the ratio, both relative errors in quadrature.']
   lines += [f'\n{name} at {row["lag"]:g} ps: {row["missing"]}'
             for name, s in found['sets'].items() for row in s['rows'] if row['missing']]
   lines += ['', *transition_table(found['sets']), '',
             f'k-means: {found["clusters"]["chosen"]} states by the elbow; PCCA+ sets (all-atom, '
             f'simulation): {found["clusters"]["set_populations"]}', '', '![kinetics](kinetics.png)']
-  (folder / 'kinetics.md').write_text('\n'.join(lines) + '\n')
-  plots.save(figure(found, torsions, interval), folder / 'kinetics.png')
-  print('\n'.join(lines))
+  return '\n'.join(lines) + '\n'
+
+
+def ratio(first: float, first_error: float, second: float, second_error: float) -> str:
+  """first / second of two independent numbers, the relative errors added in quadrature."""
+  value = first / second
+  return f'{value:.3f} ± {value * np.hypot(first_error / first, second_error / second):.3f}'
 
 
 def transition_table(sets: dict) -> list[str]:
