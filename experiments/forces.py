@@ -16,10 +16,14 @@ def run(config: ConfigDict, workdir: str) -> dict:
   """Runs what is missing and returns run -> seed -> numbers."""
   folder = command_line.prepare_workdir(workdir, config, may_change=('seeds', 'sizes'))
   split = ala2.load_split(config.ala2)
-  changes = {run_name(label, size): {'loss': {'forces': forces}, 'data': {'train_size': size}}
-             for size in config.sizes for label, forces in config.labels.items()}
-  return study.run_all(study.make_config(config, changes), folder,
+  return study.run_all(study.make_config(config, make_changes(config)), folder,
                        lambda table: write(config, folder, table, split))
+
+
+def make_changes(config: ConfigDict) -> dict[str, dict]:
+  """run -> what it changes, for every number of frames and every kind of label."""
+  return {run_name(label, size): {**changes.to_dict(), 'data': {'train_size': size}}
+          for size in config.sizes for label, changes in config.labels.items()}
 
 
 def run_name(label: str, size: int) -> str:

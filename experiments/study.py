@@ -14,15 +14,18 @@ from experiments import ala2, training
 from twoforone import plots
 from twoforone.trajectory import write_json
 
-JS = 'JS(φ, ψ) 60×60'
+JS, PMF = 'JS(φ, ψ) 60×60', 'free-energy MSE'
 USES = {'i.i.d.': 'i.i.d. JS', 'simulation': 'sim. JS'}
 COLUMNS = {
   'i.i.d. JS': '{:.4f}', 'sim. JS': '{:.4f}', 'i.i.d. - floor': '{:+.4f}',
   'sim. - floor': '{:+.4f}', 'sim. - i.i.d.': '{:+.4f}', 'i.i.d. PMF': '{:.3f}',
-  'sim. PMF': '{:.3f}', 'bond W1 ratio': '{:.2f}', 'sim. bond W1 [Å]': '{:.4f}',
+  'i.i.d. PMF floor': '{:.3f}', 'sim. PMF': '{:.3f}', 'sim. PMF floor': '{:.3f}',
+  'bond W1 ratio': '{:.2f}', 'sim. bond W1 [Å]': '{:.4f}',
   'angle W1 ratio': '{:.2f}', 'P(φ > 0) i.i.d.': '{:.4f}', 'P(φ > 0) sim.': '{:.4f}',
   'kinetic [K]': '{:.1f}', 'configurational [K]': '{:.1f}', 'lost': '{:.0f}',
   'validation loss': '{:.4f}', 'training [s]': '{:.0f}'}
+# Of the columns whose name, a key of the JSON, does not say it.
+UNITS = {name: '(kcal/mol)²' for name in COLUMNS if 'PMF' in name}
 
 
 def run_all(config: ConfigDict, folder: pathlib.Path, write) -> dict[str, dict]:
@@ -94,7 +97,8 @@ def summarise(rows: list[dict]) -> dict[str, float]:
   values = {(row['sample'], row['metric']): row for row in rows}
 
   def value(sample, metric, field='value'):
-    return values.get((sample, metric), {}).get(field, float('nan'))
+    found = values.get((sample, metric), {}).get(field)
+    return float('nan') if found is None else found
 
   def mean(sample, kind):
     found = [row['value'] for (s, metric), row in values.items()
@@ -106,8 +110,8 @@ def summarise(rows: list[dict]) -> dict[str, float]:
     'i.i.d. JS': iid, 'sim. JS': sim,
     'i.i.d. - floor': iid - value('i.i.d.', JS, 'floor'),
     'sim. - floor': sim - value('simulation', JS, 'floor'), 'sim. - i.i.d.': sim - iid,
-    'i.i.d. PMF': value('i.i.d.', 'free-energy MSE'),
-    'sim. PMF': value('simulation', 'free-energy MSE'),
+    'i.i.d. PMF': value('i.i.d.', PMF), 'i.i.d. PMF floor': value('i.i.d.', PMF, 'floor'),
+    'sim. PMF': value('simulation', PMF), 'sim. PMF floor': value('simulation', PMF, 'floor'),
     'bond W1 ratio': mean('simulation', 'bond') / mean('i.i.d.', 'bond'),
     'sim. bond W1 [Å]': mean('simulation', 'bond'),
     'angle W1 ratio': mean('simulation', 'angle') / mean('i.i.d.', 'angle'),
@@ -121,7 +125,8 @@ def summarise(rows: list[dict]) -> dict[str, float]:
 
 def format_table(table: dict[str, dict], columns: dict[str, str] = COLUMNS) -> str:
   """Markdown: a line for each run, mean ± standard deviation over its seeds."""
-  lines = [f'| run | seeds | {" | ".join(columns)} |', '|---' * (len(columns) + 2) + '|']
+  titles = (f'{name} [{UNITS[name]}]' if name in UNITS else name for name in columns)
+  lines = [f'| run | seeds | {" | ".join(titles)} |', '|---' * (len(columns) + 2) + '|']
   lines += [f'| {name} | {len(seeds)} | {" | ".join(_cells(seeds, columns))} |'
             for name, seeds in table.items()]
   return '\n'.join(lines)

@@ -45,6 +45,19 @@ def test_summary_takes_floors_ratios_and_means_from_the_rows():
   assert found['lost'] == 3 and np.isnan(found['angle W1 ratio'])
 
 
+def test_the_floor_of_the_pmf_stands_beside_it_where_there_is_one():
+  old = study.summarise([row('i.i.d.', study.PMF, 0.1), row('simulation', study.PMF, 0.2)])
+  assert old['sim. PMF'] == 0.2 and np.isnan(old['sim. PMF floor'])
+  new = study.summarise([row('i.i.d.', study.PMF, 0.1, floor=0.05),
+                         row('simulation', study.PMF, 0.2, floor=None)])
+  assert new['i.i.d. PMF floor'] == 0.05 and np.isnan(new['sim. PMF floor'])
+  columns = {name: form for name, form in study.COLUMNS.items() if 'PMF' in name}
+  del old['i.i.d. PMF floor']  # as in the JSON of an older table
+  text = study.format_table({'old': {0: old}, 'new': {0: new}}, columns)
+  assert 'i.i.d. PMF floor [(kcal/mol)²]' in text
+  assert '| old | 1 | 0.100 |  | 0.200 |  |' in text and '| new | 1 | 0.100 | 0.050 |' in text
+
+
 def test_a_run_changes_its_fields_and_no_other(tmp_path):
   config = consistency_config.get_config('smoke')
   plain, ours = (study.configure(config, name, 5, tmp_path) for name in ('plain', 'consistent'))
@@ -105,8 +118,18 @@ def test_forces_compare_labels_at_each_number_of_frames(tmp_path):
     for size in config.sizes:
       finish(tmp_path / forces.run_name(label, size) / 'seed_0', 10 / size)
   table = forces.run(config, str(tmp_path))
-  assert len(table) == 6 and table['noise, 1000 frames'][0]['i.i.d. JS'] == 0.01
+  assert len(table) == 10 and table['noise, 1000 frames'][0]['i.i.d. JS'] == 0.01
   assert 'held out: 50,000' in (tmp_path / 'forces.md').read_text()
+
+
+def test_forces_have_a_run_with_bonds_in_the_prior_at_each_number_of_frames(tmp_path):
+  config = forces_config.get_config()
+  made = study.make_config(config, forces.make_changes(config))
+  runs = [study.configure(made, name, 0, tmp_path) for name in made.runs]
+  found = {(run.data.train_size, run.network.prior, run.loss.forces) for run in runs}
+  assert found == {(size, prior, part) for size in config.sizes for prior, part in (
+    (False, ''), (False, 'all'), (False, 'no_bonds'), (True, ''), (True, 'no_bonds'))}
+  assert len(runs) == len(found)
 
 
 def test_every_method_has_a_curve_over_the_number_of_frames(tmp_path, monkeypatch):
@@ -201,6 +224,15 @@ def test_entries_and_timescales_of_a_known_chain():
     error = np.array(result['timescales_errors'])
     # The two are sorted, so the larger is high by about an error: five of them.
     assert (np.abs(np.array(result['timescales']) - exact) < 5 * error).all()
+
+
+def test_the_error_of_a_ratio_is_that_of_repeated_experiments():
+  rng = np.random.default_rng(0)
+  first, second = 10 + 0.3 * rng.normal(size=100_000), 20 + 0.8 * rng.normal(size=100_000)
+  value, error = map(float, report_kinetics.ratio(10.0, 0.3, 20.0, 0.8).split(' ± '))
+  assert value == 0.5
+  # To first order: what is left out is the square of 4 %, a per cent covers it; printed to 5e-4.
+  assert abs(error - (first / second).std()) < 0.01 * error + 5e-4
 
 
 def test_a_simulation_that_never_crosses_says_so_and_keeps_its_populations(tmp_path):
