@@ -1,19 +1,22 @@
 """Müller-Brown: each objective's energy at almost no noise against the exact density on a grid.
 
 Leaves in `workdir`: config.json, objectives/ (one .json and .npz each, written as it finishes, so
-that a killed run goes on with the next), results.csv, results.json, report.md and the figures.
+that a killed run goes on with the next), costs.json (training steps of all, timed in turn),
+results.csv, results.json, report.md and the figures.
 """
 
 import json
 import pathlib
+import statistics
 import time
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import command_line, report_mueller_brown, toy_scores
+from experiments import command_line, measure, report_mueller_brown, toy_scores
 from experiments.models import pick
 from experiments.toy_objectives import NOISE, T_MIN, make_loss, split_terms
 from experiments.training import OPTIMIZERS
@@ -27,7 +30,7 @@ def run(config: ConfigDict, workdir: str) -> list[dict]:
   """Trains and scores every objective; returns their results."""
   for objective in config.objectives:
     split_terms(objective)
-  folder = command_line.prepare_workdir(workdir, config, may_change=('objectives',))
+  folder = command_line.prepare_workdir(workdir, config, may_change=('objectives', 'timing_rounds'))
   (folder / 'objectives').mkdir(exist_ok=True)
   world = toy_scores.make_world(config)
   network = MLPEnergy(NOISE, tuple(config.widths), tuple(config.noise_widths))
@@ -41,6 +44,8 @@ def run(config: ConfigDict, workdir: str) -> list[dict]:
       write_objective(path, {'objective': objective, **cost}, *score(params['energy']))
     results.append(json.loads(path.read_text()))
     print(report_mueller_brown.summary(results[-1]), flush=True)
+  costs = measure_costs(config, folder, network, reduced, world)
+  results = [result | {'ms_in_turn': costs[result['objective']]} for result in results]
   report_mueller_brown.write(config, folder, world, results)
   return results
 
@@ -51,8 +56,24 @@ def write_objective(path: pathlib.Path, result: dict, scores: dict, free_energy)
   write_json(path, result | scores)
 
 
-def train_seeds(config, objective, network, reduced, world) -> tuple[dict, dict[str, float]]:
-  """The averaged parameters [S] of all seeds, trained in one vmap, and what a step costs."""
+def measure_costs(config, folder: pathlib.Path, network, reduced, world) -> dict[str, float]:
+  """objective -> milliseconds of a training step of one seed, timed in turn now or found."""
+  path = folder / 'costs.json'
+  found = json.loads(path.read_text()) if path.exists() else {}
+  if not set(config.objectives) <= set(found):
+    loops = {objective: measure.compile_loop(
+      *make_training(config, objective, network, reduced, world),
+      lambda arguments, result: (result[0], *arguments[1:]), steps=1,
+      batch=config.num_seeds * config.train.batch_size) for objective in config.objectives}
+    seconds = measure.time_in_turn(loops, repeats=config.timing_rounds)
+    found = {name: 1e3 * statistics.median(times) / config.num_seeds
+             for name, times in seconds.items()}
+    write_json(path, found)
+  return found
+
+
+def make_training(config, objective, network, reduced, world) -> tuple[Callable, tuple]:
+  """A jitted training step of all seeds, and its arguments: state [S], keys [S], draws [S]."""
   settings = config.train
   optimizer = pick('train.optimizer', settings.optimizer, OPTIMIZERS)(
     learning_rate=settings.learning_rate, final_learning_rate=settings.final_learning_rate,
@@ -68,15 +89,20 @@ def train_seeds(config, objective, network, reduced, world) -> tuple[dict, dict[
   chunk = train.make_train_chunk(step, batch_size=settings.batch_size, num_steps=1)
   keys = jax.random.split(jax.random.key(config.seed), (2, config.num_seeds))
   state = jax.jit(jax.vmap(init))(keys[0])
+  return jax.jit(jax.vmap(chunk), donate_argnums=0), (state, keys[1], world.train)
+
+
+def train_seeds(config, objective, network, reduced, world) -> tuple[dict, dict[str, float]]:
+  """The averaged parameters [S] of all seeds, trained in one vmap, and what that cost."""
+  step, (state, keys, draws) = make_training(config, objective, network, reduced, world)
   # One compilation gives the cost and the step; a step is long enough to be called from here.
-  advance = jax.jit(jax.vmap(chunk), donate_argnums=0).lower(state, keys[1], world.train).compile()
-  start, cpu = time.perf_counter(), time.process_time()
-  for _ in range(settings.num_steps):
-    state, _ = advance(state, keys[1], world.train)
+  advance = step.lower(state, keys, draws).compile()
+  cpu = time.process_time()
+  for _ in range(config.train.num_steps):
+    state, _ = advance(state, keys, draws)
   jax.block_until_ready(state)
   return state.ema_params, {
     'mflop_per_step': advance.cost_analysis()['flops'] / config.num_seeds / 1e6,
-    'ms_per_step': (time.perf_counter() - start) / settings.num_steps * 1e3 / config.num_seeds,
     'cpu_seconds': (time.process_time() - cpu) / config.num_seeds}
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments import mueller_brown, toy_scores
+from experiments import mueller_brown, report_mueller_brown, toy_scores
 from experiments.configs import mueller_brown as config_file
 
 
@@ -41,6 +41,42 @@ def test_draws_are_whitened_and_differ_between_seeds(world):
   assert (np.asarray(world.train[0]) != np.asarray(world.train[1])).any()
 
 
+def test_a_step_costs_relative_to_the_cheapest_and_older_rows_have_no_time(world):
+  scores = {name: [0.001, 0.002] for name in (
+    'js', 'force_error', 'pmf_variance', 'basin', 'validation_nll')}
+  cost = {'mflop_per_step': 200.0, 'cpu_seconds': 30.0}
+  old = {'objective': 'old', 'ms_per_step': 1.0, **scores, **cost}
+  new = [{'objective': name, 'ms_in_turn': ms, **scores, **cost}
+         for name, ms in (('plain', 4.0), ('dear', 10.0))]
+  rows = report_mueller_brown.table_rows([old, *new], world)
+  assert [row['of the cheapest'] for row in rows] == [None, 1.0, 2.5]
+  assert [row['ms per step'] for row in rows] == [None, 4.0, 10.0]
+  first, *_, last = report_mueller_brown.table(rows).splitlines()[2:]
+  assert '| 200 |  |  | 0.5 |' in first and '| 200 | 10.0 | 2.50 | 0.5 |' in last
+  alone = report_mueller_brown.table_rows([old], world)
+  assert alone[0]['of the cheapest'] is None
+
+
+def test_steps_are_timed_in_turn_once_for_all_objectives(world, tmp_path, monkeypatch):
+  config = config_file.get_config('smoke')
+  timed = []
+
+  def time_in_turn(loops, *, repeats):
+    timed.append((tuple(loops), repeats))
+    return {name: [0.1, 0.2 * k, 9.0] for k, name in enumerate(loops, 1)}
+
+  monkeypatch.setattr(mueller_brown, 'make_training', lambda *_: (None, ()))
+  monkeypatch.setattr(mueller_brown.measure, 'compile_loop', lambda *_, **options: options)
+  monkeypatch.setattr(mueller_brown.measure, 'time_in_turn', time_in_turn)
+  found = [mueller_brown.measure_costs(config, tmp_path, None, None, world) for _ in range(2)]
+  assert timed == [(tuple(config.objectives), config.timing_rounds)]  # then read from the folder
+  # The median round, in ms of one of two seeds.
+  assert found[0] == found[1] == dict(zip(config.objectives, (100.0, 200.0), strict=True))
+  config.objectives = (*config.objectives, 'plain')
+  mueller_brown.measure_costs(config, tmp_path, None, None, world)
+  assert timed[1][0] == tuple(config.objectives)  # a new one is timed beside all the others
+
+
 @pytest.mark.parametrize('objective', ['low_noise+clasification', ''])
 def test_an_unknown_term_is_named_before_anything_is_written(objective, tmp_path):
   config = config_file.get_config('smoke')
@@ -61,6 +97,7 @@ def test_smoke_leaves_a_report_and_goes_on_where_it_stopped(tmp_path, monkeypatc
   for result in results:
     assert result['objective'] in text
     assert len(result['js']) == config.num_seeds and np.isfinite(result['js']).all()
+    assert result['ms_in_turn'] > 0
   assert json.loads((tmp_path / 'results.json').read_text()) == results
   # A killed run finds what is done and does the rest.
   folder = tmp_path / 'objectives'

@@ -35,6 +35,7 @@ DEFAULT = {
     'optimizer': 'muon',        # 'muon' or 'adamw'
     'learning_rate': 2e-2, 'final_learning_rate': 1e-5, 'max_norm': 10.0, 'ema_decay': 0.999,
   },
+  'timing_rounds': 50,          # each a training step of every objective, in turn
   'score': {
     'bins': 400,                # of the grid, along each axis
     'frames': 2000,             # behind the Fokker-Planck curve
@@ -48,6 +49,7 @@ VARIANTS = {
   'long': {'objectives': (CONSISTENT,), 'train': {'num_steps': 10_000, 'batch_size': 1024}},
   'smoke': {
     'num_seeds': 2, 'objectives': ('plain+scoremd', CONSISTENT), 'widths': (32, 32),
+    'timing_rounds': 3,
     'data': {'train': 10_000, 'validation': 5000},
     'train': {'num_steps': 300, 'batch_size': 128, 'optimizer': 'adamw', 'learning_rate': 3e-3},
     'score': {'bins': 100, 'frames': 50, 'sigmas': (0.01, 0.1, 0.7)},
