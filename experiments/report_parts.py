@@ -38,16 +38,22 @@ def count_rows(lost: list[BlowUp], num_samples: int, finite: int) -> list[report
 
 
 def notes(
-  config, folder: pathlib.Path, split: Split, x: np.ndarray, lost: list[BlowUp], held_out: str
+  config, folder: pathlib.Path, split: Split, x: np.ndarray, lost: list[BlowUp], held_out: str,
+  others: str = 'of the other runs'
 ) -> list[str]:
-  """What was compared with what, how tempering went, and every replica that was lost."""
+  """What was compared with what, how tempering went, and every replica that was lost.
+
+  Args:
+    held_out: what the test part is.
+    others: where the frames of the training part are from.
+  """
   settings = config.simulate
   frames, replicas = x.shape[:2]
   # Of frames on disk only a bounded number is looked at here.
   use = 'compared with' if config.data.get('kind') == 'shards' else 'trained on'
   return [
     f'Held out: {held_out}, {len(split.test.x):,} frames; {use} '
-    f'{len(split.train.x):,} frames of the other runs.',
+    f'{len(split.train.x):,} frames {others}.',
     f'Simulation: {replicas} replicas, {frames} frames each after '
     f'{settings.burn_in_frames} of burn-in, {settings.stride * settings.dt:g} ps apart; level '
     f'{settings.level}, {settings.dt * 1000:g} fs, friction {settings.friction:g}/ps, '

@@ -4,7 +4,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from experiments import evaluate_protein, molecules, protein, report_protein
+from experiments import evaluate_protein, molecules, protein, report_parts, report_protein
 from experiments.configs import protein as protein_config
 from experiments.configs.published_sizes import PUBLISHED_SIZES
 from twoforone.datasets import chignolin, dataset
@@ -209,3 +209,18 @@ def test_the_published_presets_are_the_published_sizes(name):
   config.data.map = 'centre_of_mass'
   with pytest.raises(ValueError, match=r"data\.map: found 'centre_of_mass' for data\.kind"):
     molecules.load(config)
+
+
+@pytest.mark.parametrize('kind', ['runs', 'published'])
+def test_the_report_says_whether_the_parts_share_runs(tmp_path, kind):
+  data = dataset.make_dataset(hinge(60), make_chain('h', ('CA',) * BEADS, (12.0,) * BEADS, 300.0),
+                              num_runs=3)
+  config = protein_config.get_config('smoke')
+  config.data.split = kind
+  split = molecules.split_data(config, data)
+  shared = bool(set(split.test.run) & set(split.train.run))
+  first = report_parts.notes(config, tmp_path, split, np.zeros((2, 1, BEADS, 3)), [],
+                             *report_protein.name_parts(config, split))[0]
+  assert shared == (kind == 'published')
+  assert ('the parts share runs and leak' in first) == shared
+  assert ('frames of the other runs' in first) == ('Held out: runs 0,' in first) == (not shared)
