@@ -1,5 +1,6 @@
 """What a run on a protein leaves for a person: report, tables, plots, trajectories for viewers."""
 
+import functools
 import pathlib
 from collections.abc import Mapping
 
@@ -64,8 +65,9 @@ def make_view(config, data: Dataset, native: np.ndarray | None) -> evaluate_prot
   The held-out runs are among them: the plane is a way of looking, nothing is trained on it.
   """
   settings = config.evaluation
-  tica = kinetics.fit_tica(kinetics.split_runs(data.x, data.run), settings.tica_lag, 2,
-                           features=structure.chain_features)
+  features = functools.partial(structure.chain_features, raw=settings.raw_angles)
+  tica = kinetics.fit_tica(
+    kinetics.split_runs(data.x, data.run), settings.tica_lag, 2, features=features)
   edges = densities.plane_edges(tica(data.x), settings.tica_bins)
   return evaluate_protein.View(tica, edges, native, settings.folded, settings.contact)
 

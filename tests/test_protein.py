@@ -8,7 +8,7 @@ from experiments import evaluate_protein, molecules, protein, report_parts, repo
 from experiments.configs import protein as protein_config
 from experiments.configs.published_sizes import PUBLISHED_SIZES
 from twoforone.datasets import chignolin, dataset
-from twoforone.evaluation import structure
+from twoforone.evaluation import kinetics, structure
 from twoforone.system import make_chain
 
 RNG = np.random.default_rng(0)
@@ -65,6 +65,19 @@ def make_view(data, native):
   config = protein_config.get_config('smoke')
   config.evaluation.tica_bins = 10
   return report_protein.make_view(config, data, native)
+
+
+def test_raw_angles_are_another_plane_than_sine_and_cosine():
+  data = dataset.make_dataset(hinge(400), make_chain('h', ('CA',) * BEADS, (12.0,) * BEADS, 300.0))
+  config, planes = protein_config.get_config('smoke'), {}
+  for raw in (False, True):
+    config.evaluation.raw_angles = raw
+    planes[raw] = report_protein.make_view(config, data, None).tica(data.x)
+    expected = kinetics.fit_tica([structure.chain_features(data.x, raw=raw)], 10, 2)(
+      structure.chain_features(data.x, raw=raw))
+    # Features of a jitted chunk and of a padded one differ by float32 rounding; signs are free.
+    np.testing.assert_allclose(np.abs(planes[raw]), np.abs(expected), atol=1e-3)
+  assert np.abs(np.abs(planes[True]) - np.abs(planes[False])).max() > 0.05
 
 
 def test_scores_tell_held_out_frames_from_swollen_ones():
@@ -204,6 +217,8 @@ def test_the_published_presets_are_the_published_sizes(name):
   settings = config.simulate
   assert settings.parts * settings.frames_per_part * settings.stride == 6_000_000
   assert settings.replicas == 100 and settings.stride * settings.dt == 1.0
+  looked = config.evaluation  # the deeptime settings of the paper's code
+  assert (looked.raw_angles, looked.tica_lag, looked.tica_bins) == (True, 100, 101)
   with pytest.raises(ValueError, match=r'must be requested from D\. E\. Shaw'):
     molecules.load(config)
   config.data.map = 'centre_of_mass'

@@ -49,6 +49,7 @@ EVALUATION = {
   'contact': 1.0,              # nm
   'tica_lag': 10,              # frames
   'tica_bins': 50,             # along each axis
+  'raw_angles': False,         # in place of sine and cosine: dihedrals that jump at ±180°
 }
 
 DEFAULT = {
@@ -82,6 +83,7 @@ def published(name: str) -> dict:
       'num_steps': size['iterations'], 'batch_size': size['batch'], 'weight_decay': 1e-12,
       'learning_rate': size['learning_rate']},
     'sample': paper['sample'] | {'num_samples': 374_320},
+    'evaluation': {'tica_lag': 100, 'tica_bins': 101, 'raw_angles': True},
     'simulate': {'level': size['level'], 'exact_scaling': False, 'dt': 0.002, 'stride': 500,
                  'parts': 120, 'frames_per_part': 100, 'burn_in_frames': 0}}
 
