@@ -9,7 +9,7 @@ Leaves kinetics.md, .json and .png.
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import ala2, command_line, report_kinetics, report_parts, stages
+from experiments import ala2, command_line, report_kinetics, report_parts, stages, transitions
 from experiments.report_kinetics import BASINS, PHI_POSITIVE
 from twoforone.datasets.ala2 import ala2_system
 from twoforone.evaluation import kinetics, structure
@@ -43,30 +43,12 @@ def describe(config, torsions: list[np.ndarray], interval: float) -> dict:
   inside = np.concatenate(labels)
   entries = sum(int(((piece[1:] == PHI_POSITIVE) & (piece[:-1] != PHI_POSITIVE)).sum())
                 for piece in labels)
-  rows = [count(labels, round(lag / interval), interval) for lag in config.lags]
+  rows = [transitions.count(labels, len(BASINS), round(lag / interval), interval)
+          for lag in config.lags]
   return {
     'frames': len(inside), 'interval': interval, 'entries': entries,
     'populations': {name: float((inside == k).mean()) for k, name in enumerate(BASINS)},
     'rows': rows}
-
-
-def count(labels: list[np.ndarray], lag: int, interval: float) -> dict:
-  """Timescales [ps] and transition matrix at a lag, with errors; NaN where states never meet."""
-  def timescales(counts):
-    return interval * kinetics.timescales(counts, lag)
-
-  counts = kinetics.count_transitions(labels, lag, len(BASINS))
-  row = {'lag': lag * interval, 'missing': ''}
-  for name, statistic, shape in (('timescales', timescales, (len(BASINS) - 1,)),
-                                 ('matrix', kinetics.transition_matrix, (len(BASINS),) * 2)):
-    try:
-      found = kinetics.bootstrap(statistic, counts, seed=0)
-    except ValueError as error:  # a simulation too short to cross still has its populations
-      found = kinetics.Bootstrap(np.full(shape, np.nan), np.full(shape, np.nan), 0)
-      row['missing'] = str(error)
-    row |= {name: found.value.tolist(), f'{name}_errors': found.error.tolist(),
-            'failed_draws': found.num_failed}
-  return row
 
 
 def cluster(config, torsions: dict, interval: dict) -> dict:

@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 
+from experiments import transitions
 from twoforone import plots
 from twoforone.evaluation import kinetics, structure, uncertainty
 from twoforone.trajectory import write_json
@@ -42,8 +43,8 @@ def describe(found: dict, start: str) -> str:
                    f'{fast:.1f} ± {fast_error:.1f} | '
                    f'{ratio(fast, fast_error, slow, slow_error)} |')
   lines += ['', '±: bootstrap over trajectories; of the ratio, both relative errors in quadrature.']
-  lines += [f'\n{name} at {row["lag"]:g} ps: {row["missing"]}'
-            for name, s in found['sets'].items() for row in s['rows'] if row['missing']]
+  lines += [f'\n{line}' for name, s in found['sets'].items() for row in s['rows']
+            for line in transitions.complaints(name, row)]
   lines += ['', *transition_table(found['sets']), '',
             f'k-means: {found["clusters"]["chosen"]} states by the elbow; PCCA+ sets (all-atom, '
             f'simulation): {found["clusters"]["set_populations"]}', '', '![kinetics](kinetics.png)']

@@ -1,0 +1,56 @@
+"""Transitions of a set of trajectories at a lag: timescales and probabilities with errors."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from twoforone.evaluation import kinetics
+
+
+def count(
+  labels: Sequence[np.ndarray], num_states: int, lag: int, interval: float
+) -> dict:
+  """Timescales [ps] and transition matrix at a lag, with errors; NaN where states never meet.
+
+  Args:
+    labels: states of each trajectory, which errors draw on.
+    lag: in frames.
+    interval: ps between frames.
+
+  Returns:
+    Beside `timescales` and `matrix` their `_errors` and `_failed_draws`, of which there were a
+    hundred; `missing` says why there is no number.
+  """
+  def timescales(counts):
+    return interval * kinetics.timescales(counts, lag)
+
+  counts = kinetics.count_transitions(labels, lag, num_states)
+  row = {'lag': lag * interval, 'missing': ''}
+  for name, statistic, shape in (('timescales', timescales, (num_states - 1,)),
+                                 ('matrix', kinetics.transition_matrix, (num_states,) * 2)):
+    try:
+      found = kinetics.bootstrap(statistic, counts, seed=0)
+    except ValueError as error:  # a simulation too short to cross still has its populations
+      found = kinetics.Bootstrap(np.full(shape, np.nan), np.full(shape, np.nan), 0)
+      row['missing'] = str(error)
+    row |= {name: found.value.tolist(), f'{name}_errors': found.error.tolist(),
+            f'{name}_failed_draws': found.num_failed}
+  return row
+
+
+def complaints(name: str, row: dict) -> list[str]:
+  """Of the numbers of a set at a lag: why there are none, and draws that had none."""
+  where = f'{name} at {row["lag"]:g} ps'
+  failed = {kind: row[f'{kind}_failed_draws'] for kind in ('timescales', 'matrix')}
+  return [f'{where}: {row["missing"]}'] * bool(row['missing']) + [
+    f'{where}: {number} of 100 draws behind the errors of the {kind} had none'
+    for kind, number in failed.items() if number]
+
+
+def cut(piece: np.ndarray, blocks: int, lag: int) -> list[np.ndarray]:
+  """Stretches of a trajectory, each `lag` frames into the next: together they lose no transition.
+
+  As many as there are pairs of frames a lag apart, if those are fewer.
+  """
+  starts = np.array_split(np.arange(len(piece) - lag), min(blocks, len(piece) - lag))
+  return [piece[part[0]:part[-1] + lag + 1] for part in starts]
