@@ -42,7 +42,8 @@ class Measured(NamedTuple):
     x: the frames themselves.
     frames: how many there are.
     pairs: histograms of the pair distances, offset 3, [pairs, bins].
-    plane: histogram of the two slowest coordinates.
+    tics: the two slowest coordinates of each frame [..., 2].
+    plane: their histogram.
     contacts: probability of each, [n, n].
     gyration: radius of gyration of each frame [nm].
     rmsd: of each frame to the native structure [nm], or None.
@@ -53,6 +54,7 @@ class Measured(NamedTuple):
   x: np.ndarray
   frames: int
   pairs: np.ndarray
+  tics: np.ndarray
   plane: np.ndarray
   contacts: np.ndarray
   gyration: np.ndarray
@@ -63,9 +65,10 @@ class Measured(NamedTuple):
 
 def measure(x: np.ndarray, view: View) -> Measured:
   """Everything that is asked of a set."""
+  tics = view.tica(x)
   return Measured(
     x, int(np.prod(x.shape[:-2])), structure.pair_histograms(x, offset=3),
-    densities.plane_histogram(view.tica(x), view.edges),
+    tics, densities.plane_histogram(tics, view.edges),
     folding.contact_probability(x, view.contact), folding.radius_of_gyration(x),
     None if view.native is None else folding.native_rmsd(x, view.native),
     np.array([bond.std(dtype=np.float64) for bond in structure.chain_columns(x, 'bonds')]),

@@ -22,7 +22,8 @@ def run(config: ConfigDict, workdir: str) -> list[report.Row]:
   view = report_protein.make_view(config, found.data, found.native)
   samples, x, info, lost = stages.make_frames(
     config, split, system, folder, milestones.pair_js, make_feed)
-  rows = report_protein.write_results(config, folder, split, view, samples, x, info, lost)
+  rows = report_protein.write_results(
+    config, folder, found.data, split, view, samples, x, info, lost)
   print(f'report: {folder / "report.md"}')
   return rows
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments import evaluate_protein, report, report_parts
+from experiments import evaluate_protein, kinetics_protein, report, report_parts
 from twoforone import maps, plots, trajectory
 from twoforone.datasets.dataset import Dataset, Split
-from twoforone.evaluation import densities, folding, kinetics, structure, uncertainty
+from twoforone.evaluation import densities, kinetics, structure, uncertainty
 from twoforone.simulate import BlowUp, Info
 from twoforone.units import NM_PER_ANGSTROM
 
@@ -18,12 +18,13 @@ SHOWN = 5000  # frames whose distances are drawn
 
 
 def write_results(
-  config, folder: pathlib.Path, split: Split, view: evaluate_protein.View, samples: np.ndarray,
-  x: np.ndarray, info: Info, lost: list[BlowUp]
+  config, folder: pathlib.Path, data: Dataset, split: Split, view: evaluate_protein.View,
+  samples: np.ndarray, x: np.ndarray, info: Info, lost: list[BlowUp]
 ) -> list[report.Row]:
   """Scores both uses against the held-out runs and writes everything into `folder`.
 
-  Args as `report_ala2.write_results`, and `view`: how the molecule is looked at.
+  Args as `report_ala2.write_results`, and `data`: all frames in order of time; `view`: how the
+  molecule is looked at.
   """
   system, settings = split.test.system, config.simulate
   interval = settings.stride * settings.dt
@@ -37,18 +38,48 @@ def write_results(
     sound = report_parts.sound_replicas(x)
     rows += report_parts.thermal_rows(info, sound, len(system.beads), settings.temperature)
   rows += report_parts.count_rows(lost, len(samples), len(sets['i.i.d.']))
-  pictures = figures({'held out': reference, **found}, view)
+  moved, motion, remarks = describe_motion(
+    config, kinetics_protein.time_runs(data, split, view, reference, training),
+    {**found, 'held-out runs': reference, 'training frames': training}, interval)
+  rows += moved
+  pictures = figures({'held out': reference, **found}, view) | motion
   pictures |= report_parts.training_figures(folder / 'model' / 'metrics.csv')
   if 'simulation' in sets:
-    if view.native is not None:
-      rows += folding_rows(config, found['simulation'].rmsd, interval)
     pictures |= trace_figure(found['simulation'].rmsd, info.potential[:, sound], interval)
     trajectory.export(folder / 'trajectory.xtc', sets['simulation'][:, 0], system,
                       interval=interval)
   trajectory.export(folder / 'samples.xtc', sets['i.i.d.'][:1000], system, interval=1.0)
   notes = report_parts.notes(config, folder, split, x, lost, *name_parts(config, split))
+  notes += remarks
   report.write_report(folder, f'{system.name}: two for one', rows, pictures, notes)
   return rows
+
+
+def describe_motion(
+  config, timed: Mapping[str, kinetics_protein.Timed],
+  sets: Mapping[str, evaluate_protein.Measured], interval: float
+) -> tuple[list[report.Row], dict[str, tuple[str, plots.Figure]], list[str]]:
+  """Rows, figure and notes of states, transitions and folding.
+
+  Args:
+    timed: the runs as trajectories.
+    sets: training and held-out frames, and what was drawn and simulated.
+    interval: ps between frames of the simulation.
+  """
+  settings = config.evaluation
+  states = kinetics_protein.find_states(
+    np.concatenate([sets[name].tics for name in ('training frames', 'held-out runs')]), config.seed)
+  if 'simulation' in sets:
+    timed = {**timed, 'simulation': kinetics_protein.time_replicas(sets['simulation'], interval)}
+  counted = kinetics_protein.count_lags(timed, states, settings.lags)
+  rows = [*kinetics_protein.state_rows(sets, states, 'held-out runs'),
+          *kinetics_protein.all_transition_rows(counted)]
+  notes = kinetics_protein.notes(states, counted)
+  if sets['training frames'].rmsd is not None:
+    notes.append(kinetics_protein.folded_note(sets['training frames'], states, settings.folded))
+    folds, remarks = kinetics_protein.folding_rows(timed, settings.folded, settings.unfolded)
+    rows, notes = rows + folds, notes + remarks
+  return rows, kinetics_protein.figure(states, counted), notes
 
 
 def name_parts(config, split: Split) -> tuple[str, ...]:
@@ -70,16 +101,6 @@ def make_view(config, data: Dataset, native: np.ndarray | None) -> evaluate_prot
     kinetics.split_runs(data.x, data.run), settings.tica_lag, 2, features=features)
   edges = densities.plane_edges(tica(data.x), settings.tica_bins)
   return evaluate_protein.View(tica, edges, native, settings.folded, settings.contact)
-
-
-def folding_rows(config, rmsd: np.ndarray, interval: float) -> list[report.Row]:
-  """Folding events and times of the simulation [ps of CG dynamics]."""
-  states = folding.fold_states(rmsd, config.evaluation.folded, config.evaluation.unfolded)
-  found = folding.folding_times(states, interval)
-  return [report.Row('simulation', 'foldings', found.foldings),
-          report.Row('simulation', 'unfoldings', found.unfoldings),
-          report.Row('simulation', 'folding time', found.folding_time, 'ps'),
-          report.Row('simulation', 'unfolding time', found.unfolding_time, 'ps')]
 
 
 def figures(

@@ -47,10 +47,16 @@ def test_trajectories_to_a_report(tmp_path):
   rows = protein.run(config, str(tmp_path / 'run'))
   left = {path.name for path in (tmp_path / 'run').iterdir()}
   assert left >= {'report.md', 'metrics.csv', 'landscape.png', 'contacts.png', 'rmsd.png',
-                  'distributions.png', 'traces.png', 'training.png', 'trajectory.xtc'}
+                  'distributions.png', 'traces.png', 'training.png', 'trajectory.xtc',
+                  'kinetics.png'}
   values = {(row.sample, row.metric): row for row in rows}
   assert values['held-out runs', 'bond width, mean ratio to held out'].value == pytest.approx(1)
   assert values['i.i.d.', 'TIC JS'].floor > 0
+  shares = [values['simulation', f'population state {k}'].value for k in (1, 2)]
+  assert 0 < sum(shares) < 1 + 1e-9
+  assert values['held-out runs', 'relaxation time 1, lag 40 ps'].value > 0
+  report = (tmp_path / 'run' / 'report.md').read_text()  # its replicas are of 0.64 ps
+  assert 'simulation: no trajectory is longer than the lag of 40 ps.' in report
   assert np.isfinite(values['i.i.d.', 'pair-distance JS to the training frames'].value)
   assert np.isfinite(values['simulation', 'potential energy, up to a constant'].value)
   part = tmp_path / 'run' / 'simulation' / 'replica_00000' / 'part_00001.h5'

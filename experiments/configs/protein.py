@@ -49,6 +49,7 @@ EVALUATION = {
   'contact': 1.0,              # nm
   'tica_lag': 10,              # frames
   'tica_bins': 50,             # along each axis
+  'lags': (1, 2, 5, 10, 20),   # of transitions, in the longest interval of runs and simulation
   'raw_angles': False,         # in place of sine and cosine: dihedrals that jump at ±180°
 }
 
