@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fit, toys
+from experiments import fit, toy_chains, toys
 from experiments.toys import Found, Problem
 from twoforone.baselines import boltzmann_generator, flow, marginal, splines
 
@@ -23,7 +23,7 @@ def generator_spline(config, problem: Problem, key) -> Found:
   z = jax.vmap(lambda x: standardise.forward((), x)[0])(jnp.asarray(s))
   chosen = flow.chain(standardise, boltzmann_generator.monotone_spline(
     box=splines.fit_box(np.asarray(z))))
-  return run_flow(config.generator_spline, problem, key, chosen, 1)
+  return run_flow(config, config.generator_spline, problem, key, chosen, 1)
 
 
 def generator_affine(config, problem: Problem, key) -> Found:
@@ -31,24 +31,24 @@ def generator_affine(config, problem: Problem, key) -> Found:
   s = problem.train.s
   standardise = flow.fixed_affine(np.array([s.mean(), 0.0]), np.array([s.std(), 1.0]))
   chosen = flow.chain(standardise, boltzmann_generator.real_nvp(2))
-  return run_flow(config.generator_affine, problem, key, chosen, 2)
+  return run_flow(config, config.generator_affine, problem, key, chosen, 2)
 
 
 def generator_plane_spline(config, problem: Problem, key) -> Found:
   """BG-REM of the plane by spline couplings, projected onto the axis."""
-  return run_plane(config.generator_plane, problem, key,
-                   boltzmann_generator.fit_spline_flow(problem.train.r))
+  chosen = boltzmann_generator.fit_spline_flow(problem.train.r)
+  return run_plane(config, problem, key, chosen)
 
 
 def generator_plane_affine(config, problem: Problem, key) -> Found:
   """BG-REM of the plane by affine couplings, projected onto the axis."""
   chosen = flow.chain(flow.fit_standardise(problem.train.r), boltzmann_generator.real_nvp(2))
-  return run_plane(config.generator_plane, problem, key, chosen)
+  return run_plane(config, problem, key, chosen)
 
 
 def flow_iid(config, problem: Problem, key) -> Found:
   """An augmented flow of s and an auxiliary channel, spline couplings (Köhler et al. 2023)."""
-  return run_flow(config.flow, problem, key, spline_pair(problem, key), 2)
+  return run_flow(config, config.flow, problem, key, spline_pair(problem, key), 2)
 
 
 def spline_pair(problem: Problem, key) -> flow.Flow:
@@ -67,31 +67,40 @@ def fit_flow(settings, key, chosen: flow.Flow, prior: flow.Prior, train, validat
   return fit.fit(loss, chosen.init(init_key), train, validation, settings, fit_key), density
 
 
-def run_flow(settings, problem: Problem, key, chosen: flow.Flow, size: int) -> Found:
+def run_flow(config, settings, problem: Problem, key, chosen: flow.Flow, size: int) -> Found:
   """A flow of s and its auxiliary channels: the marginal by quadrature, and draws."""
   prior = flow.normal_prior(size)
   fitted, density = fit_flow(
     settings, key, chosen, prior, problem.train.s, problem.validation.s)
   integrated = density if size == 1 else marginal.make_marginal(density, ETA)
-  return look(problem, key, chosen, prior, fitted, integrated, lambda x: x[:, 0])
+  return look(config, problem, key, chosen, prior, fitted, integrated, lambda x: x[:, 0])
 
 
-def run_plane(settings, problem: Problem, key, chosen: flow.Flow) -> Found:
+def run_plane(config, problem: Problem, key, chosen: flow.Flow) -> Found:
   """A flow of the plane, its density integrated across the axis."""
   prior, axis = flow.normal_prior(2), np.array(problem.axis)
   fitted, density = fit_flow(
-    settings, key, chosen, prior, problem.train.r, problem.validation.r)
+    config.generator_plane, key, chosen, prior, problem.train.r, problem.validation.r)
   normal = problem.train.r @ np.array([-axis[1], axis[0]]) / np.linalg.norm(axis)
   across = marginal.make_grid((normal.min() - 1.0,), (normal.max() + 1.0,), (401,))
   projected = marginal.make_projected(density, axis, across)
-  return look(problem, key, chosen, prior, fitted, projected, lambda x: x @ axis)
+  return look(config, problem, key, chosen, prior, fitted, projected, lambda x: x @ axis)
 
 
-def look(problem: Problem, key, chosen, prior, fitted: fit.Fitted, log_density, project) -> Found:
+def look(
+  config, problem: Problem, key, chosen, prior, fitted: fit.Fitted, log_density, project
+) -> Found:
   """Energy and force on the grid from the log-density of s; draws, each made an s by `project`."""
   values, force = toys.on_grid(problem, lambda x: -log_density(fitted.params, x.ravel()))
   samples, seconds = draw_flow(chosen, prior, fitted.params, key, len(problem.test.s))
-  return Found(values, force, project(samples), fitted.seconds + seconds)
+  simulated = simulate_grid(config, problem, values, force, jax.random.fold_in(key, 2))
+  return Found(values, force, project(samples), fitted.seconds + seconds, simulated=simulated)
+
+
+def simulate_grid(config, problem: Problem, values, force, key) -> np.ndarray:
+  """s of chains on the curve through an energy and its force on the grid."""
+  model = toy_chains.make_tabulated_energy(problem.exact.s, values, force)
+  return toy_chains.simulate(config, problem, model, (), key)
 
 
 def draw_flow(chosen: flow.Flow, prior: flow.Prior, params, key, count: int):

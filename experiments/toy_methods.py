@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fit, toy_flows, toy_objectives, toys
+from experiments import fit, toy_chains, toy_flows, toy_objectives, toys
 from experiments.toys import Found, Problem
 from twoforone import energy, geometry, sampler, train
 from twoforone.baselines import (
@@ -138,18 +138,8 @@ def match_forces(config, problem: Problem, key, examples, validation) -> Found:
     examples, validation, settings, fit_key,
     constrain=lambda optimizer: train.with_projection(optimizer, *projection))
   values, force = toys.on_grid(problem, lambda x: model(fitted.params, x, 0.0))
-  simulated = simulate(config, problem, model, fitted.params, jax.random.fold_in(key, 1))
+  simulated = toy_chains.simulate(config, problem, model, fitted.params, jax.random.fold_in(key, 1))
   return Found(values, force, None, fitted.seconds, simulated=simulated)
-
-
-def simulate(config, problem: Problem, model, params, key) -> np.ndarray:
-  """s of Metropolis-adjusted Langevin chains on an energy, from training draws."""
-  settings = config.entropy  # chains as long as those of one update of relative entropy
-  chains = walkers.make_simulated(
-    walkers.make_mala(model, settings.step), model, kT=1.0, num_frames=settings.num_frames,
-    stride=settings.stride)
-  start = jnp.asarray(problem.train.s[:settings.walkers])
-  return np.asarray(jax.jit(chains)(params, key, start).x).ravel()
 
 
 def minimise_entropy(config, problem: Problem, key, make_sampler, start) -> Found:

@@ -13,7 +13,9 @@ from experiments import (
   figures_compare,
   fit,
   report_compare,
+  toy_chains,
   toy_contest,
+  toy_flows,
   toy_methods,
   toys,
 )
@@ -73,7 +75,7 @@ def test_chains_see_the_slope_of_an_energy_and_keep_the_populations_of_their_sta
   def model(params, x, t):
     return potentials.quartic(x[0, 0]) - params * jax.nn.sigmoid(20 * x[0, 0])
 
-  s = toy_methods.simulate(config, problem, model, jnp.float32(4.0), jax.random.key(0))
+  s = toy_chains.simulate(config, problem, model, jnp.float32(4.0), jax.random.key(0))
   assert s.shape == (20_000,)
   start = np.mean(problem.train.s[:2000] > problem.barrier)
   assert np.mean(s > problem.barrier) == pytest.approx(start, abs=2e-3)  # 4 of 2000 walkers
@@ -86,6 +88,39 @@ def test_chains_see_the_slope_of_an_energy_and_keep_the_populations_of_their_sta
   values, force = toys.on_grid(problem, lambda x: model(jnp.float32(4.0), x, 0.0))
   row = toys.score(problem, toys.Found(values, force, None, 0.0, simulated=s))
   assert row['rms_4'] > 0.5 > 2 * row['simulated rms_4'] and row['difference'] < 0
+
+
+def test_a_tabulated_energy_is_the_curve_it_was_made_of():
+  s = np.linspace(-3, 3, 1201)
+  model = toy_chains.make_tabulated_energy(
+    s, potentials.quartic(s) + 7.0, -4 * s**3 + 12 * s - 1)
+  lowest = potentials.quartic(s).min()
+
+  def at(x):
+    return jax.value_and_grad(lambda x: model(None, x[None, None], 0.0))(x)
+
+  x = jnp.linspace(-2.9, 2.9, 777)
+  u, slope = jax.vmap(at)(x)
+  # A cubic between points h = 0.005 is exact up to h⁴ / 384 of the fourth derivative, 24; the rest
+  # is float32 of energies up to 40 kT and of slopes up to 65, differences over h.
+  np.testing.assert_allclose(u, potentials.quartic(x) - lowest, atol=1e-4)
+  np.testing.assert_allclose(slope, 4 * x**3 - 12 * x + 1, atol=5e-3)
+  # In a straight line beyond the ends.
+  (u, end), (u_end, slope_end) = at(jnp.float32(3.5)), at(jnp.float32(3.0))
+  np.testing.assert_allclose((u, end), (u_end + 0.5 * slope_end, slope_end), rtol=1e-4)
+
+
+def test_chains_of_a_flow_keep_the_shape_of_its_basins(problem):
+  """Made of the exact curve the columns are those of exact chains: shape right, share as begun."""
+  config = compare_config.get_config('smoke')
+  config.entropy.update({'walkers': 2000, 'num_frames': 10, 'stride': 20})
+  exact = problem.exact
+  s = toy_flows.simulate_grid(config, problem, exact.energy, exact.force, jax.random.key(0))
+  row = toys.score(problem, toys.Found(exact.energy, exact.force, None, 0.0, simulated=s))
+  start = np.mean(problem.train.s[:2000] > problem.barrier)
+  assert row['simulated above'] == pytest.approx(start, abs=2e-3)  # 4 of 2000 walkers
+  # 20,000 values of which half count as independent, within a bin of 0.05 at 4 kT some 10.
+  assert row['simulated rms_4'] < 0.25
 
 
 @pytest.mark.parametrize('name, label', [('double_well', 's = x'), ('mueller', '0.7 x -0.7 y')])
