@@ -1,7 +1,8 @@
 """The figures of Boltzmann generators as coarse-grained models (figures 1 to 3 of their study).
 
 1, 2: the potential of a toy and the free energy along its coordinate. 3: alanine dipeptide's
-(φ, ψ) with a Cartesian core of 6 and of 4 atoms, and its flexible torsions.
+(φ, ψ) with a Cartesian core of 6 and of 4 atoms, and its flexible torsions. Beside them what
+relative entropy by resampling costs.
 """
 
 import jax.numpy as jnp
@@ -32,6 +33,25 @@ def toy_curve(s: np.ndarray, energy: np.ndarray) -> plots.Curve:
   """Above its minimum, up to the highest energy of the figures."""
   shown = energy - energy.min()
   return plots.Curve(s, np.where(shown < HIGHEST, shown, np.nan))
+
+
+def resampling_figure(logs: dict[str, dict[str, np.ndarray]], below: float) -> plots.Figure:
+  """Population below the barrier and force evaluations so far, over the updates of each sampler.
+
+  Args:
+    logs: name -> `population` and `evaluations` of each update.
+    below: the exact population.
+  """
+  steps = {name: np.arange(1, len(log['population']) + 1) for name, log in logs.items()}
+  population = {name: plots.Curve(steps[name], log['population']) for name, log in logs.items()}
+  longest = max(steps.values(), key=len)
+  # The last of its panel, so that a sampler has one colour in both.
+  population['exact'] = plots.Curve(longest, np.full(len(longest), below))
+  evaluations = {name: plots.Curve(steps[name], np.cumsum(log['evaluations'], dtype=np.int64))
+                 for name, log in logs.items()}
+  return plots.curves(
+    {'population below the barrier': population, 'cost': evaluations}, x_label='update',
+    y_label=('share of the samples', 'force evaluations so far'))
 
 
 def plane_figure(counts: dict[str, np.ndarray]) -> plots.Figure:

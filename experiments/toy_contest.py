@@ -29,7 +29,8 @@ evaluations: of forces of the model that training simulated. Mean over the seeds
 deviation; every method has the same {frames:,} draws, a fifth of them for validation. {figure}: the
 potential and, along its white line, the free energy of the Boltzmann generators. Metropolis data:
 the negative control, 2,000 frames of short trajectories from each basin in place of the draws;
-equal counts, so a difference near 0."""
+equal counts, so a difference near 0. figure_resampling: of each update of relative entropy the
+share of its weighted samples below the barrier, and the force evaluations up to it."""
 FIGURES = {'double_well': 'figure_1', 'mueller': 'figure_2'}
 
 
@@ -42,7 +43,8 @@ def run_method(config, world: toys.Problem, name: str, seed: int, folder: pathli
   """(numbers, arrays) of a row; nothing of a toy is long enough to be kept in `folder`."""
   del folder
   found = METHODS[name](config, world, jax.random.key(seed))
-  return toys.score(world, found), {'s': world.exact.s, 'energy': found.energy}
+  return toys.score(world, found), {
+    's': world.exact.s, 'energy': found.energy} | (found.arrays or {})
 
 
 def describe(config, world: toys.Problem) -> tuple[str, str]:
@@ -56,7 +58,10 @@ def describe(config, world: toys.Problem) -> tuple[str, str]:
 def draw(
   config, world: toys.Problem, arrays: dict[str, dict[str, np.ndarray]]
 ) -> dict[str, plots.Figure]:
-  """By file: free energies of every method's first seed, and the figure of Boltzmann generators."""
+  """By file: free energies of every method's first seed, and the figure of Boltzmann generators.
+
+  The updates of relative entropy too, where a row has kept them.
+  """
   families, curve = {}, figures_compare.toy_curve
   exact = curve(world.exact.s, world.exact.energy)
   for name, found in arrays.items():
@@ -64,6 +69,11 @@ def draw(
     family[name] = curve(found['s'], found['energy'])
   generators = {name: found for name, found in families.get('BG-REM', {'exact': exact}).items()
                 if not name.endswith(toy_methods.CONTROL)}
-  return {'compare': plots.curves(families, x_label='s', y_label='free energy [kT]'),
-          FIGURES[config.system]: figures_compare.toy_figure(
-            toys.define(config.system), generators)}
+  figures = {'compare': plots.curves(families, x_label='s', y_label='free energy [kT]'),
+             FIGURES[config.system]: figures_compare.toy_figure(
+               toys.define(config.system), generators)}
+  logs = {name: found for name, found in arrays.items() if 'population' in found}
+  if logs:
+    below = 1 - profiles.weight_above(world.exact.s, world.exact.energy, world.barrier)
+    figures['figure_resampling'] = figures_compare.resampling_figure(logs, below)
+  return figures

@@ -109,6 +109,8 @@ def on_trajectories(method: Callable) -> Callable:
   return with_other_data
 
 
+UPDATES = ('population', 'effective', 'evaluations', 'resampled')
+"""What rows of relative entropy keep of each update, `relative_entropy.Log`."""
 CONTROL = ', Metropolis data'
 METHODS = {
   'histogram': histogram,
@@ -162,7 +164,8 @@ def minimise_entropy(config, problem: Problem, key, make_sampler, start) -> Foun
                relative_entropy.total_evaluations(log),
                {'resamplings': int(np.sum(log.resampled)), 'last N_eff': float(log.effective[-1]),
                 'lowest population below': float(population.min()),
-                'highest population below': float(population.max())})
+                'highest population below': float(population.max())},
+               arrays={name: np.asarray(getattr(log, name)) for name in UPDATES})
 
 
 def denoise(config, problem: Problem, key, objective: str) -> Found:

@@ -58,6 +58,7 @@ class Found(NamedTuple):
     evaluations: force evaluations of the model that training simulated.
     notes: further numbers by name.
     simulated: s of chains on the energy, None where none were run.
+    arrays: kept beside the energy by name, e.g. what training logged of each update.
   """
 
   energy: Float[np.ndarray, ' grid']
@@ -67,6 +68,7 @@ class Found(NamedTuple):
   evaluations: int = 0
   notes: dict[str, float] | None = None
   simulated: Float[np.ndarray, ' samples'] | None = None
+  arrays: dict[str, np.ndarray] | None = None
 
 
 class Definition(NamedTuple):

@@ -96,18 +96,16 @@ def test_a_tabulated_energy_is_the_curve_it_was_made_of():
     s, potentials.quartic(s) + 7.0, -4 * s**3 + 12 * s - 1)
   lowest = potentials.quartic(s).min()
 
-  def at(x):
-    return jax.value_and_grad(lambda x: model(None, x[None, None], 0.0))(x)
-
+  at = jax.jit(jax.vmap(jax.value_and_grad(lambda x: model(None, x[None, None], 0.0))))
   x = jnp.linspace(-2.9, 2.9, 777)
-  u, slope = jax.vmap(at)(x)
+  u, slope = at(x)
   # A cubic between points h = 0.005 is exact up to h⁴ / 384 of the fourth derivative, 24; the rest
   # is float32 of energies up to 40 kT and of slopes up to 65, differences over h.
   np.testing.assert_allclose(u, potentials.quartic(x) - lowest, atol=1e-4)
   np.testing.assert_allclose(slope, 4 * x**3 - 12 * x + 1, atol=5e-3)
   # In a straight line beyond the ends.
-  (u, end), (u_end, slope_end) = at(jnp.float32(3.5)), at(jnp.float32(3.0))
-  np.testing.assert_allclose((u, end), (u_end + 0.5 * slope_end, slope_end), rtol=1e-4)
+  (end, beyond), (slope_end, slope) = at(jnp.array([3.0, 3.5]))
+  np.testing.assert_allclose((beyond, slope), (end + 0.5 * slope_end, slope_end), rtol=1e-4)
 
 
 def test_chains_of_a_flow_keep_the_shape_of_its_basins(problem):
@@ -137,6 +135,33 @@ def test_the_figure_of_a_toy_has_its_minimum_on_the_line(name, label):
   # The line passes through the lowest point of a grid of 0.03: curvatures of up to 60 kT.
   assert float(found.toy.potential(jnp.asarray(points)).min()) == pytest.approx(lowest, abs=0.02)
   assert label in profile.get_xlabel()
+
+
+def test_the_updates_of_relative_entropy_are_kept_and_drawn(problem):
+  config = compare_config.get_config('smoke')
+  found = {name: toy_methods.METHODS[name](config, problem, jax.random.key(0))
+           for name in ('RE quadrature', 'RE Langevin')}
+  arrays = {name: {'s': problem.exact.s, 'energy': row.energy} | row.arrays
+            for name, row in found.items()}
+  old = {'RE quadrature': {'s': problem.exact.s, 'energy': problem.exact.energy}}
+  assert 'figure_resampling' not in toy_contest.draw(config, problem, old)
+  figure = toy_contest.draw(config, problem, arrays | old)['figure_resampling']
+  # A row made before is left out.
+  assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == ['RE Langevin']
+  population, cost = toy_contest.draw(config, problem, arrays)['figure_resampling'].axes
+  lines = [np.asarray(line.get_ydata()) for line in population.lines[:3]]
+  for line, name in zip(lines, arrays, strict=False):
+    np.testing.assert_array_equal(line, arrays[name]['population'])
+    assert line.shape == (config.entropy.updates,)
+    assert line.min() == pytest.approx(found[name].notes['lowest population below'])
+  np.testing.assert_allclose(lines[2], 0.967074, atol=2e-6)  # of the trapezoidal rule
+  totals = [line.get_ydata()[-1] for line in cost.lines[:2]]
+  settings = config.entropy
+  chains = settings.walkers * (1 + settings.num_frames * settings.stride)
+  assert totals == [0, settings.updates * chains] == [row.evaluations for row in found.values()]
+  log = arrays['RE Langevin']
+  assert log['resampled'].all() and np.isnan(log['effective'][0])
+  assert ((log['effective'][1:] > 0) & (log['effective'][1:] <= 1)).all()
 
 
 def test_torsions_of_frames_are_counted_and_their_profiles_compared():
