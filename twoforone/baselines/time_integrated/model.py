@@ -153,6 +153,9 @@ def make_step(
 ) -> Callable[[Params, PRNGKey, History, Float[Array, 'n e'], BeadGraph], History]:
   """step(params, key, history, embedding, beads) -> history, one frame later.
 
+  The last two do not change along a run: with functools.partial(step, embedding=..., beads=...) of
+  one molecule it is step(params, key, history).
+
   Args:
     model: networks.
     scales: of the training data.
