@@ -32,10 +32,17 @@ def compare(config, world, step, model, params) -> dict[str, float]:
 
 
 def compare_long(config, step, model, params) -> float:
-  """The same of new chains, started from the frames of their dynamics."""
+  """The same of new chains, started from the frames of their dynamics.
+
+  Raises:
+    ValueError: when the dynamics leave fewer frames than the model sees.
+  """
   long, random = config.speed.long, np.random.default_rng(0)
   species = np.stack([polymers.draw_irregular(random, long.length) for _ in range(long.chains)])
   frames, seconds = time_dynamics(config, species, long.level)
+  if frames.x.shape[2] < config.history:
+    raise ValueError(f'speed.time: found {frames.x.shape[2]} frames of the dynamics, expected at '
+                     f'least {config.history}, those of a history')
   molecules = generate_polymers.list_molecules(long, species, frames._asdict())
   count = frames.x.shape[3]
   systems = step_world.stack_systems(molecules, long.length, count, long.length - 1)

@@ -6,6 +6,7 @@ several processes each does its part of the batches, all of them validate, the f
 """
 
 import csv
+import functools
 import pathlib
 import time
 from collections.abc import Callable
@@ -20,7 +21,9 @@ from experiments import models, objectives
 from twoforone import checkpoint, sharding, train
 from twoforone.trajectory import write_atomically
 
-OPTIMIZERS = {'adamw': train.adamw, 'muon': train.muon}
+OPTIMIZERS = {
+  'adamw': train.adamw, 'muon': train.muon,
+  'adamw_exponential': functools.partial(train.adamw, schedule=train.exponential)}
 EMAS = {'warmup': train.warmup_ema, 'sparse': train.sparse_ema}
 
 

@@ -83,6 +83,21 @@ def test_learning_rate_ends_of_the_cosine():
   np.testing.assert_allclose(sizes, expected, rtol=1e-4)  # float32
 
 
+def test_the_exponential_schedule_is_the_published_one_and_reaches_the_parameters():
+  steps = np.array([0, 1, 250_000, 500_000, 2_000_000])
+  found = [train.exponential(1e-4, 2e-6, 500_000)(step) for step in steps]
+  expected = 2e-6 + (1e-4 - 2e-6) * 0.1 ** (steps / 2e6)
+  np.testing.assert_allclose(found, expected, rtol=1e-5)  # float32
+  optimizer = train.adamw(learning_rate=0.3, final_learning_rate=0.01, num_steps=1,
+                          schedule=train.exponential)
+  params, gradient = {'w': jnp.zeros(1)}, {'w': jnp.ones(1)}
+  opt_state, sizes = optimizer.init(params), []
+  for _ in range(3):
+    updates, opt_state = optimizer.update(gradient, opt_state, params)
+    sizes.append(float(-updates['w'][0]))
+  np.testing.assert_allclose(sizes, 0.01 + 0.29 * 0.1 ** (np.arange(3) / 4), rtol=1e-4)  # float32
+
+
 def test_clipping_limits_the_gradient_not_the_reported_norm():
   def steep(params, key, x):
     return 1e3 * jnp.sum(params['w'])
