@@ -12,7 +12,10 @@ import numpy as np
 from experiments import fit, toy_chains, toys
 from experiments.toys import Found, Problem
 from twoforone.baselines import boltzmann_generator, flow, marginal, splines
+from twoforone.datasets import toy_draws
+from twoforone.evaluation import profiles
 
+LADDER = (1.0, 1.5, 2.0, 3.0)  # kT of the data of `generator_temperatures`
 ETA = marginal.make_grid((-7.0,), (7.0,), (1401,))  # of one auxiliary channel
 
 
@@ -46,6 +49,53 @@ def generator_plane_affine(config, problem: Problem, key) -> Found:
   return run_plane(config, problem, key, chosen)
 
 
+def generator_temperatures(config, problem: Problem, key) -> Found:
+  """BG-REM by additive couplings, trained on the double well at several temperatures at once.
+
+  As many draws in all as the other methods have. Its Jacobian is constant, so the temperature of
+  the prior is that of the draws; but then level sets have the volumes of a Gaussian's, which those
+  of two wells have not: the notes say what is left of the difference of the basins.
+
+  Raises:
+    ValueError: for another toy, whose potential of mean force depends on the temperature.
+  """
+  if config.system != 'double_well':
+    raise ValueError(f"system: found {config.system!r}, expected 'double_well'")
+  prior = flow.normal_prior(2)
+  chosen = flow.chain(flow.fit_standardise(problem.train.r), boltzmann_generator.nice(2))
+  seed = int(jax.random.randint(key, (), 1000, 2**30))
+  fitted, density = fit_flow(
+    config.generator_affine, key, chosen, prior, draw_temperatures(len(problem.train.s), seed),
+    draw_temperatures(len(problem.validation.s), seed + len(LADDER)))
+  found = look(config, problem, key, chosen, prior, fitted, marginal.make_marginal(density, ETA),
+               lambda x: x[:, 0])
+  return found._replace(notes=compare_temperatures(problem, fitted.params, density))
+
+
+def draw_temperatures(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+  """Examples (x [F, 1, 2], T) of the double well, `count` in all over the ladder."""
+  draws = toy_draws.draw_ladder(toy_draws.draw_double_well, LADDER, count // len(LADDER), seed)
+  return boltzmann_generator.join_temperatures(list(np.moveaxis(draws, 1, 0)), LADDER)
+
+
+def compare_temperatures(problem: Problem, params, density: flow.LogDensityFn) -> dict[str, float]:
+  """Difference of the basins at each temperature, exact and by quadrature of the density [kT]."""
+  s, exact, notes = problem.exact.s, problem.exact.energy, {}
+  log_marginal = marginal.make_marginal(density, ETA)
+
+  @jax.jit
+  def energy(temperature):
+    return jax.lax.map(lambda x: -log_marginal(params, x[None], temperature),
+                       jnp.asarray(s, jnp.float32), batch_size=toys.GRID_PART)
+
+  for kT in LADDER:
+    # The potential of mean force of the double well is the same at all temperatures.
+    for name, values in (('found', energy(kT)), ('exact', exact / kT)):
+      above = profiles.weight_above(s, np.asarray(values, np.float64), problem.barrier)
+      notes[f'difference at kT {kT:g}, {name}'] = profiles.basin_difference(above)
+  return notes
+
+
 def flow_iid(config, problem: Problem, key) -> Found:
   """An augmented flow of s and an auxiliary channel, spline couplings (Köhler et al. 2023)."""
   return run_flow(config, config.flow, problem, key, spline_pair(problem, key), 2)
@@ -59,11 +109,15 @@ def spline_pair(problem: Problem, key) -> flow.Flow:
 
 
 def fit_flow(settings, key, chosen: flow.Flow, prior: flow.Prior, train, validation):
-  """(what `fit` leaves, the log-density): likelihood of s or r; further channels are auxiliary."""
+  """(what `fit` leaves, the log-density): likelihood of s or r; further channels are auxiliary.
+
+  Examples are frames, or (frames, their temperatures).
+  """
   init_key, fit_key = jax.random.split(key)
+  frames = jax.tree.leaves(train)[0]
   density = flow.make_log_density(chosen, prior)
   loss = boltzmann_generator.make_likelihood_loss(
-    density, num_auxiliary=prior.size - train[0].size)
+    density, num_auxiliary=prior.size - frames[0].size)
   return fit.fit(loss, chosen.init(init_key), train, validation, settings, fit_key), density
 
 

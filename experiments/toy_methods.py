@@ -123,6 +123,7 @@ METHODS = {
   'diffusion, plain': diffusion_plain, 'diffusion, consistent': diffusion_consistent,
   f'BG-REM spline{CONTROL}': on_trajectories(toy_flows.generator_spline),
   f'Flow i.i.d.{CONTROL}': on_trajectories(toy_flows.flow_iid),
+  'BG-REM NICE, temperatures': toy_flows.generator_temperatures,
 }
 
 

@@ -137,6 +137,32 @@ def test_the_figure_of_a_toy_has_its_minimum_on_the_line(name, label):
   assert label in profile.get_xlabel()
 
 
+def test_draws_at_several_temperatures_have_the_weights_of_each():
+  x, temperature = toy_flows.draw_temperatures(40_000, 7)
+  assert x.shape == (40_000, 1, 2) and set(temperature) == set(toy_flows.LADDER)
+  for kT, exact in zip(toy_flows.LADDER, (0.967074, 0.901784, 0.836641, 0.741816), strict=True):
+    found = x[temperature == kT][:, 0]
+    assert len(found) == 10_000
+    left = np.mean(found[:, 0] < potentials.DOUBLE_WELL_BARRIER)
+    assert abs(left - exact) < 4 * np.sqrt(exact * (1 - exact) / 10_000)
+    assert abs(found[:, 1].var() / kT - 1) < 4 * np.sqrt(2 / 10_000)
+
+
+def test_the_exact_density_has_the_difference_of_the_basins_at_each_temperature(problem):
+  def density(slope, x, temperature, context=None):
+    return -(potentials.double_well(x) + slope * x[0]) / temperature
+
+  notes = toy_flows.compare_temperatures(problem, 0.0, density)
+  assert len(notes) == 8
+  for kT, difference in zip(toy_flows.LADDER, (3.3800, 2.2172, 1.6334, 1.0554), strict=True):
+    found, exact = (notes[f'difference at kT {kT:g}, {name}'] for name in ('found', 'exact'))
+    assert exact == pytest.approx(difference, abs=1e-4)  # digits; trapezoids of 0.005
+    assert found == pytest.approx(exact, abs=1e-4)  # float32, and 5e-5 of y beyond 7 at kT = 3
+  other = toy_flows.compare_temperatures(problem, 0.2, density)
+  # The wells are 3.46 apart, a slope of 0.2 raises the right by 0.69 kT.
+  assert other['difference at kT 1, found'] == pytest.approx(3.38 + 0.69, abs=0.02)
+
+
 def test_the_updates_of_relative_entropy_are_kept_and_drawn(problem):
   config = compare_config.get_config('smoke')
   found = {name: toy_methods.METHODS[name](config, problem, jax.random.key(0))
@@ -249,13 +275,18 @@ def test_a_fit_ends_at_a_validation():
 @pytest.mark.slow
 def test_a_small_table_is_made_and_read_again(tmp_path, monkeypatch):
   config = compare_config.get_config('smoke')
-  config.methods = ('histogram', 'BG-REM spline', 'CGNet', 'RE quadrature')
+  config.methods = ('histogram', 'BG-REM spline', 'CGNet', 'RE quadrature',
+                    'BG-REM NICE, temperatures')
   table = compare.run(config, str(tmp_path))
   assert table['RE quadrature'][0]['evaluations'] == 0
   assert np.isfinite(table['CGNet'][0]['force error'])
-  assert np.isfinite(table['BG-REM spline'][0]['sampled above'])
+  for name in ('BG-REM spline', 'BG-REM NICE, temperatures'):
+    for column in ('sampled above', 'simulated above', 'simulated rms_4'):
+      assert np.isfinite(table[name][0][column])
+  assert np.isfinite(table['BG-REM NICE, temperatures'][0]['difference at kT 3, found'])
   left = {path.name for path in tmp_path.iterdir()}
-  assert left >= {'compare.md', 'compare.json', 'compare.png', 'figure_1.png', 'rows'}
+  assert left >= {'compare.md', 'compare.json', 'compare.png', 'figure_1.png',
+                  'figure_resampling.png', 'rows'}
   monkeypatch.setattr(compare, 'CONTESTS', {  # nothing is made a second time
     'double_well': compare.CONTESTS['double_well']})
   monkeypatch.setattr(compare.CONTESTS['double_well'], 'run_method', None)

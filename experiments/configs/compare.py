@@ -45,7 +45,8 @@ COMMON = ('Flow i.i.d.', 'CGNet', 'Flow-CGNet', 'RE quadrature', 'RE Langevin', 
 DOUBLE_WELL = TOY | {
   'system': 'double_well', 'methods': (
     'histogram', 'BG-REM spline', 'BG-REM affine', *COMMON,
-    'BG-REM spline, Metropolis data', 'Flow i.i.d., Metropolis data')}
+    'BG-REM spline, Metropolis data', 'Flow i.i.d., Metropolis data',
+    'BG-REM NICE, temperatures')}
 MUELLER = TOY | {
   'system': 'mueller', 'entropy': TOY['entropy'] | {'interval': (-1.75, 0.8), 'step': 0.1},
   'methods': ('histogram', 'BG-REM plane, spline', 'BG-REM plane, affine', *COMMON)}
