@@ -42,7 +42,8 @@ def draw(
                                     f'relaxation time [{time}]', log=True)),
     'correlation': ('Autocorrelation of Rg²; dotted: 1/e.',
                     correlation_figure(sets, names, shown, interval, time)),
-    'pairs': ('Distances of pairs of beads that are not bonded, frames that are finite.',
+    'pairs': ('Radial distribution of beads that are not bonded: without a box, which an ideal gas '
+              'would fill, the density of their distances, frames that are finite.',
               plots_polymers.curve_grid(
                 _panels(positions, beads, names, shown, pair_density),
                 x_label=f'distance [{length}]', y_label='density')),

@@ -11,6 +11,7 @@ from experiments import (
   generate_polymers,
   report_time_integrated,
   step_speed,
+  step_symmetry,
   step_world,
 )
 from experiments import score_time_integrated as score
@@ -92,14 +93,14 @@ def measure(world: World, x: np.ndarray) -> Summary:
 
 
 def cost(config, world: World, step, model, params, x) -> dict[str, float]:
-  """Speed against molecular dynamics, and the radius of the fine particles in the frames x."""
-  return {**step_speed.compare(config, world, step, model, params),
+  """Speed, the radius of the fine particles in the frames x, and whether the step turns."""
+  return {'turning': step_symmetry.turning_error(config, world, model, params),
+          **step_speed.compare(config, world, step, model, params),
           **fine_radius.score(config, world, model, params, x)}
 
 
 def report(config, folder: pathlib.Path, world: World, rows: dict[str, dict]) -> dict[str, dict]:
   """Writes the report of the rows so far; returns model -> seed -> name -> number."""
-  del config
   chains = world.reference
   table = {name: {seed: score.score(row.found, chains.reference) for seed, row in seeds.items()}
            for name, seeds in rows.items()}
@@ -114,5 +115,14 @@ def report(config, folder: pathlib.Path, world: World, rows: dict[str, dict]) ->
     folder, table, {name: {seed: row.costs for seed, row in seeds.items()}
                     for name, seeds in rows.items()},
     {name: {seed: row.found for seed, row in seeds.items()} for name, seeds in rows.items()},
-    chains.reference, figures)
+    chains.reference, figures, baselines=list_baselines(config, rows),
+    refined=[name for name in rows if config.models[name].step])
   return table
+
+
+def list_baselines(config, names) -> dict[str, str]:
+  """Of each model that is not of messages, the one of messages with the same kind of step."""
+  kind = {name: config.networks[config.models[name].network].kind for name in names}
+  return {name: other for name in names for other in names
+          if kind[name] != 'gns' and kind[other] == 'gns'
+          and config.models[name].step == config.models[other].step}

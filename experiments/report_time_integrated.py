@@ -5,8 +5,9 @@ per model, seed and chain) and the figures.
 """
 
 import csv
+import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from experiments import study
 from experiments.criteria_time_integrated import (
@@ -20,6 +21,7 @@ from experiments.criteria_time_integrated import (
 )
 from experiments.score_time_integrated import (
   STRETCH,
+  Measured,
   collision_excess,
   floor,
   short_dynamics,
@@ -44,22 +46,26 @@ COSTS_LEGEND = (
 def write(
   folder: pathlib.Path, table: dict[str, Seeds], costs: dict[str, dict[int, dict[str, float]]],
   summaries: dict[str, dict[int, Summary]], reference: Reference,
-  figures: Mapping[str, tuple[str, plots.Figure]], notes: Sequence[str] = ()
+  figures: Mapping[str, tuple[str, plots.Figure]], notes: Sequence[str] = (),
+  *, baselines: Mapping[str, str], refined: Collection[str]
 ) -> pathlib.Path:
   """Writes everything into the folder; returns report.md.
 
   Args:
     table: model -> seed -> numbers of `score_time_integrated.score`.
-    costs: model -> seed -> the columns of COSTS. One that is absent is left empty.
+    costs: model -> seed -> the columns of COSTS and 'turning'. One that is absent is left empty.
     summaries: model -> seed -> what the scores were made of.
     figures: file name without suffix -> (caption, figure).
     notes: paragraphs above the tables.
+    baselines: model -> the one it must beat.
+    refined: models whose speed is not judged.
   """
   folder.mkdir(parents=True, exist_ok=True)
   for name, (_, figure) in figures.items():
     plots.save(figure, folder / f'{name}.png')
   known = {'floor': floor(reference), 'short MD': short_dynamics(reference)}
   limits, chains = known['floor'], len(reference.size)
+  table = add_costs(table, costs, baselines, refined, chains)
   verdicts = {name: {key: verdict(criterion, column(seeds, key), chains)
                      for key, criterion in CRITERIA.items()} for name, seeds in table.items()}
   _write_numbers(folder, table, known, verdicts, costs)
@@ -73,6 +79,30 @@ def write(
   path = folder / 'report.md'
   path.write_text('\n\n'.join(sections) + '\n')
   return path
+
+
+def add_costs(
+  table: dict[str, Seeds], costs: dict[str, dict[int, dict[str, float]]],
+  baselines: Mapping[str, str], refined: Collection[str], chains: int
+) -> dict[str, Seeds]:
+  """The table with the numbers of P10 to P12, as far as they are known; arguments: see `write`."""
+  def beyond(name, seed):
+    own, other = costs[name][seed], costs.get(baselines.get(name), {}).get(seed)
+    found = {key: own.get(key, math.nan) for key in ('turning', 'speed', 'speed, long chain')
+             if key == 'turning' or name not in refined}
+    if other is not None:
+      found['NLL gain'] = other.get('NLL', math.nan) - own.get('NLL', math.nan)
+    return {key: Measured(value, chains) for key, value in found.items() if math.isfinite(value)}
+
+  def gains(name, seed):
+    other = table.get(baselines.get(name), {}).get(seed)
+    pairs = {key: (table[name][seed][key], other[key])
+             for key in ('radius r2', 'log tau r2', 'tau r2')} if other else {}
+    return {f'{key} gain': Measured(a.value - b.value, min(a.chains, b.chains))
+            for key, (a, b) in pairs.items()}
+
+  return {name: {seed: numbers | beyond(name, seed) | gains(name, seed)
+                 for seed, numbers in seeds.items()} for name, seeds in table.items()}
 
 
 def chain_rows(
@@ -119,7 +149,7 @@ def _write_numbers(folder, table, known, verdicts, costs) -> None:
   write_json(folder / 'metrics.json', numbers, ensure_ascii=False)
   _write_csv(folder / 'metrics.csv', [
     {'model': name, 'seed': seed, 'id': CRITERIA[key].id, 'number': key, **m._asdict(),
-     **{column: numbers[key].value for column, numbers in known.items()},
+     **{column: numbers[key].value if key in numbers else '' for column, numbers in known.items()},
      'verdict over seeds': verdicts[name][key]}
     for name, seeds in table.items() for seed, row in seeds.items() for key, m in row.items()])
 

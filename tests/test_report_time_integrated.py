@@ -12,6 +12,7 @@ from experiments import criteria_time_integrated as criteria
 from experiments import figures_time_integrated as figures
 from experiments import report_time_integrated as report
 from experiments import score_time_integrated as scores
+from experiments.score_time_integrated import Measured
 from experiments.summary_time_integrated import Reference, summarise
 from twoforone import plots, plots_polymers
 from twoforone.baselines.time_integrated.graph import BeadGraph
@@ -151,7 +152,8 @@ def test_the_report_and_its_figures(world, tmp_path):
     warnings.simplefilter('error')
     drawn = figures.draw({name: seeds[0] for name, seeds in summaries.items()}, positions,
                          reference, beads, [f'chain {c}' for c in range(len(SIZES))])
-    path = report.write(tmp_path, table, costs, summaries, reference, drawn, ['A note.'])
+    path = report.write(tmp_path, table, costs, summaries, reference, drawn, ['A note.'],
+                        baselines={'good': 'bad'}, refined=['bad'])
   text = path.read_text()
   assert all((tmp_path / f'{name}.png').stat().st_size > 5000 for name in drawn)
   line = next(line for line in text.splitlines() if 'r² of mean Rg²' in line and 'P2' in line)
@@ -161,9 +163,43 @@ def test_the_report_and_its_figures(world, tmp_path):
   numbers = json.loads((tmp_path / 'metrics.json').read_text())
   assert numbers['verdicts']['bad']['tau ratio'] == 'not met'
   with open(tmp_path / 'metrics.csv') as file:
-    assert len(list(csv.DictReader(file))) == 3 * len(criteria.CRITERIA)
+    rows = list(csv.DictReader(file))
+  # No row has an error of turning or a long chain; 'good' has a speed, and in seed 0 a baseline.
+  missing = {'turning', 'speed, long chain'}
+  assert {row['number'] for row in rows} == set(criteria.CRITERIA) - missing
+  assert [(row['model'], row['seed']) for row in rows if row['id'] == 'P12'] == [
+    ('good', '0'), ('good', '1')]
+  assert {(row['model'], row['seed']) for row in rows if row['id'] == 'P11'} == {('good', '0')}
+  assert '| P10 |' not in text
+  assert next(line for line in text.splitlines() if '| P12 |' in line).endswith(
+    '|  |  | 5 (4 to 6): met |  |')
   with open(tmp_path / 'chains.csv') as file:
     assert len(list(csv.DictReader(file))) == (2 + 3) * len(SIZES)
+
+
+def test_turning_gains_and_speed_have_their_limits():
+  def judge(key, *values, chains=12):
+    return criteria.verdict(criteria.CRITERIA[key], [Measured(v, chains) for v in values], 12)
+
+  assert [judge('turning', v) for v in (5e-6, 5e-5, 5e-4)] == ['met (target)', 'met', 'not met']
+  assert [judge('NLL gain', v) for v in (0.01, -0.01)] == ['met (target)', 'not met']
+  assert [judge('log tau r2 gain', v) for v in (0.1, -0.1)] == ['met (target)', 'target not met']
+  assert judge('tau r2 gain', 0.1, chains=11) == 'target not met'  # one has no relaxation time
+  assert [judge('speed', *v) for v in ((3.0, 6.0), (3.0, 4.0))] == ['met', 'not met']
+  assert [judge('speed, long chain', v) for v in (60.0, 40.0)] == ['met (target)', 'target not met']
+  assert judge('turning') == ''  # no row has it
+
+
+def test_costs_become_gains_over_the_baseline_of_the_same_seed():
+  table = {name: {0: {key: Measured(value, 12) for key in ('radius r2', 'log tau r2', 'tau r2')}}
+           for name, value in (('ours', 0.9), ('theirs', 0.6))}
+  costs = {'ours': {0: {'NLL': 0.08, 'speed': 5.0, 'turning': 1e-6}},
+           'theirs': {0: {'NLL': 0.1, 'speed': 0.5}}}
+  found = report.add_costs(table, costs, {'ours': 'theirs'}, ['theirs'], 12)
+  assert found['theirs'] == table['theirs']
+  ours = {key: m.value for key, m in found['ours'][0].items() if key not in table['ours'][0]}
+  assert ours == pytest.approx({'turning': 1e-6, 'speed': 5.0, 'NLL gain': 0.02,
+                                'radius r2 gain': 0.3, 'log tau r2 gain': 0.3, 'tau r2 gain': 0.3})
 
 
 def test_chosen_chains_go_from_short_to_long():
