@@ -94,6 +94,8 @@ def cost(config, world: World, step, model, params, x) -> dict[str, float]:
 def list_rows(config, world: World, rows: dict[str, dict]) -> tuple[dict, dict[str, list]]:
   """(sets of frames, rows of each set): distances, populations, transitions and lost molecules."""
   runs, sets, found = world.reference, {}, []
+  held_out = transitions(config, 'held-out run', runs.held_out[:, None], runs.interval)
+  known = {row.metric: row.value for row in held_out}
   for model, seeds in rows.items():
     for seed, row in seeds.items():
       label = model if len(seeds) == 1 else f'{model}, seed {seed}'
@@ -102,8 +104,9 @@ def list_rows(config, world: World, rows: dict[str, dict]) -> tuple[dict, dict[s
       found += [Row(label, name, value) for name, value in row.costs.items()]
       if sound.any():
         sets[label] = row.found[:, sound]
-        found += transitions(config, label, sets[label], config.interval)
-  found += transitions(config, 'held-out run', runs.held_out[:, None], runs.interval)
+        found += [row._replace(reference=known[row.metric])
+                  for row in transitions(config, label, sets[label], config.interval)]
+  found += held_out
   if sets:
     found += evaluate.evaluate_ala2(
       sets, reference=runs.held_out, training=runs.training, kT=runs.kT)
@@ -111,7 +114,7 @@ def list_rows(config, world: World, rows: dict[str, dict]) -> tuple[dict, dict[s
 
 
 def transitions(config, label: str, x: np.ndarray, interval: float) -> list[Row]:
-  """Entries into φ > 0 per ns, and the timescales of the basins [ps] at each lag."""
+  """Entries into φ > 0 per ns; timescales and passage times of the basins [ps] at each lag."""
   pieces = [piece for replica in phi_psi(x).swapaxes(0, 1)
             for piece in np.array_split(replica, 1 if x.shape[1] > 1 else 5)]
   found = kinetics.describe(config, pieces, interval)
@@ -121,6 +124,9 @@ def transitions(config, label: str, x: np.ndarray, interval: float) -> list[Row]
     rows += [Row(label, f'timescale {k + 1} at {row["lag"]:g} ps', value, unit='ps',
                         error=error) for k, (value, error) in enumerate(
       zip(row['timescales'], row['timescales_errors'], strict=True))]
+    rows += [Row(label, f'mean first passage {way} φ > 0 at {row["lag"]:g} ps', value, unit='ps',
+                 error=error) for way, value, error in zip(
+      ('into', 'out of'), row['passages'], row['passages_errors'], strict=True)]
   return rows
 
 

@@ -38,17 +38,24 @@ def run(config: ConfigDict, workdir: str) -> dict:
 
 
 def describe(config, torsions: list[np.ndarray], interval: float) -> dict:
-  """Populations, entries into φ > 0, timescales and transition probabilities of one set."""
+  """Populations, entries into φ > 0, timescales, passages and transition probabilities of a set."""
   labels = [kinetics.basin_labels(piece) for piece in torsions]
   inside = np.concatenate(labels)
   entries = sum(int(((piece[1:] == PHI_POSITIVE) & (piece[:-1] != PHI_POSITIVE)).sum())
                 for piece in labels)
-  rows = [transitions.count(labels, len(BASINS), round(lag / interval), interval)
+  rows = [transitions.count(labels, len(BASINS), round(lag / interval), interval, passages)
           for lag in config.lags]
   return {
     'frames': len(inside), 'interval': interval, 'entries': entries,
     'populations': {name: float((inside == k).mean()) for k, name in enumerate(BASINS)},
     'rows': rows}
+
+
+def passages(matrix: np.ndarray, lag: int) -> np.ndarray:
+  """Mean first passage times into φ > 0 and out of it, [2] in frames."""
+  others = [k for k in range(len(BASINS)) if k != PHI_POSITIVE]
+  return np.array([kinetics.first_passage_time(matrix, lag, *way)
+                   for way in ((others, [PHI_POSITIVE]), ([PHI_POSITIVE], others))])
 
 
 def cluster(config, torsions: dict, interval: dict) -> dict:

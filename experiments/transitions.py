@@ -1,6 +1,6 @@
 """Transitions of a set of trajectories at a lag: timescales and probabilities with errors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -8,7 +8,8 @@ from twoforone.evaluation import kinetics
 
 
 def count(
-  labels: Sequence[np.ndarray], num_states: int, lag: int, interval: float
+  labels: Sequence[np.ndarray], num_states: int, lag: int, interval: float,
+  passages: Callable[[np.ndarray, int], np.ndarray] | None = None
 ) -> dict:
   """Timescales [ps] and transition matrix at a lag, with errors; NaN where states never meet.
 
@@ -16,18 +17,23 @@ def count(
     labels: states of each trajectory, which errors draw on.
     lag: in frames.
     interval: ps between frames.
+    passages: (matrix, lag) -> two mean first passage times in frames, into somewhere and out of it.
 
   Returns:
-    Beside `timescales` and `matrix` their `_errors` and `_failed_draws`, of which there were a
+    Beside `timescales`, `matrix` and, where asked for, `passages` [ps] their `_errors` and `_failed_draws`, of which there were a
     hundred; `missing` says why there is no number.
   """
   def timescales(counts):
     return interval * kinetics.timescales(counts, lag)
 
+  statistics = {'timescales': (timescales, (num_states - 1,)),
+                'matrix': (kinetics.transition_matrix, (num_states,) * 2)}
+  if passages is not None:
+    statistics['passages'] = (
+      lambda counts: interval * passages(kinetics.transition_matrix(counts), lag), (2,))
   counts = kinetics.count_transitions(labels, lag, num_states)
   row = {'lag': lag * interval, 'missing': ''}
-  for name, statistic, shape in (('timescales', timescales, (num_states - 1,)),
-                                 ('matrix', kinetics.transition_matrix, (num_states,) * 2)):
+  for name, (statistic, shape) in statistics.items():
     try:
       found = kinetics.bootstrap(statistic, counts, seed=0)
     except ValueError as error:  # a simulation too short to cross still has its populations
@@ -41,7 +47,8 @@ def count(
 def complaints(name: str, row: dict) -> list[str]:
   """Of the numbers of a set at a lag: why there are none, and draws that had none."""
   where = f'{name} at {row["lag"]:g} ps'
-  failed = {kind: row[f'{kind}_failed_draws'] for kind in ('timescales', 'matrix')}
+  failed = {key.removesuffix('_failed_draws'): number for key, number in row.items()
+            if key.endswith('_failed_draws')}
   return [f'{where}: {row["missing"]}'] * bool(row['missing']) + [
     f'{where}: {number} of 100 draws behind the errors of the {kind} had none'
     for kind, number in failed.items() if number]

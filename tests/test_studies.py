@@ -210,6 +210,12 @@ def hops(rng, steps, leave):
   return np.cumsum(np.where(move, rng.integers(1, 3, steps), 0)) % 3
 
 
+def passages_of_hops(lag):
+  """Mean first passage into and out of one of three states, [ps], frames of 0.5 ps."""
+  stay = (1 + 2 * (1 - 1.5 * 0.1) ** lag) / 3
+  return 0.5 * lag / np.array([(1 - stay) / 2, 1 - stay])
+
+
 def test_entries_and_timescales_of_a_known_chain():
   rng = np.random.default_rng(0)
   labels = [hops(rng, 2000, 0.1) for _ in range(20)]
@@ -224,6 +230,10 @@ def test_entries_and_timescales_of_a_known_chain():
     error = np.array(result['timescales_errors'])
     # The two are sorted, so the larger is high by about an error: five of them.
     assert (np.abs(np.array(result['timescales']) - exact) < 5 * error).all()
+    # Into φ > 0 from either other basin, and out of it: a hop of 0.1 goes to each with one half.
+    found, error = (np.array(result[name]) for name in ('passages', 'passages_errors'))
+    # The lag is four frames: from the chain seen every fourth, k = 5 errors.
+    assert (np.abs(found - passages_of_hops(4)) < 5 * error).all()
 
 
 def test_the_error_of_a_ratio_is_that_of_repeated_experiments():
