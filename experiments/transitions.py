@@ -17,7 +17,7 @@ def count(
     labels: states of each trajectory, which errors draw on.
     lag: in frames.
     interval: ps between frames.
-    passages: (matrix, lag) -> two mean first passage times in frames, into somewhere and out of it.
+    passages: (matrix, lag) -> two mean first passage times in frames, into a set and out of it.
 
   Returns:
     Beside `timescales`, `matrix` and, where asked for, `passages` [ps] their `_errors` and `_failed_draws`, of which there were a
