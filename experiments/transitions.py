@@ -20,8 +20,8 @@ def count(
     passages: (matrix, lag) -> two mean first passage times in frames, into a set and out of it.
 
   Returns:
-    Beside `timescales`, `matrix` and, where asked for, `passages` [ps] their `_errors` and `_failed_draws`, of which there were a
-    hundred; `missing` says why there is no number.
+    Beside `timescales`, `matrix` and, where asked for, `passages` [ps] their `_errors` and
+    `_failed_draws`, of which there were a hundred; `missing` says why there is no number.
   """
   def timescales(counts):
     return interval * kinetics.timescales(counts, lag)
