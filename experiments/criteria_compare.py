@@ -4,7 +4,6 @@ The limits are of the median of three seeds of the default variants: 100,000 dra
 frames of `ala2`.
 """
 
-import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -41,7 +40,7 @@ def within(row: dict) -> float:
 
 def worst_torsion(row: dict) -> float:
   """The largest rms F<4 of a flexible torsion [kT]."""
-  return max((value for name, value in row.items() if re.match(r'rms F<4 of', name)),
+  return max((value for name, value in row.items() if name.startswith('rms F<4 of')),
              default=float('nan'))
 
 

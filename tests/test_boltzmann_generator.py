@@ -234,6 +234,16 @@ def test_the_box_of_a_fitted_flow_holds_a_far_basin():
   assert float(jnp.abs(moved).min()) > 1e-3  # on an identity tail it would be zero
 
 
+def fit_by_likelihood(layers, density, x, *, rate, batch_size, num_steps):
+  """The parameters of a flow after a training by Adam."""
+  optimizer = optax.adam(optax.cosine_decay_schedule(rate, num_steps, alpha=0.01))
+  step = train.make_train_step(bg.make_likelihood_loss(density), optimizer,
+                               ema_decay=train.warmup_ema(0.0))
+  chunk = train.make_train_chunk(step, batch_size=batch_size, num_steps=num_steps)
+  return train.fit(chunk, train.init_train_state(layers.init(KEY), optimizer), KEY, jnp.asarray(x),
+                   num_steps=num_steps, progress=lambda *_: None).params
+
+
 @pytest.mark.slow
 def test_a_spline_learns_the_double_well_by_likelihood():
   # U = x⁴ - 6x² + x: the left basin is 3.380 kT lower, 3.3 % of the data are on the right.
@@ -245,14 +255,9 @@ def test_a_spline_learns_the_double_well_by_likelihood():
   x = x.astype(np.float32)
   layers = bg.monotone_spline(box=splines.fit_box(x))
   density = flow.make_log_density(layers, flow.normal_prior(1))
-  optimizer = optax.adam(optax.cosine_decay_schedule(0.02, 1500, alpha=0.01))
-  step = train.make_train_step(bg.make_likelihood_loss(density), optimizer,
-                               ema_decay=train.warmup_ema(0.0))
-  chunk = train.make_train_chunk(step, batch_size=1024, num_steps=1500)
-  state = train.init_train_state(layers.init(KEY), optimizer)
-  state = train.fit(chunk, state, KEY, jnp.asarray(x), num_steps=1500, progress=lambda *_: None)
+  params = fit_by_likelihood(layers, density, x, rate=0.02, batch_size=1024, num_steps=1500)
   values = jax.jit(jax.vmap(density, in_axes=(None, 0)))(
-    state.params, jnp.asarray(grid, jnp.float32)[:, None])
+    params, jnp.asarray(grid, jnp.float32)[:, None])
   found = np.exp(np.asarray(values, np.float64)) * (grid[1] - grid[0])
   right = grid > 0.083528
   # The data alone give 0.02 for the weight and 0.03 for the profile; the rest is 16 bins.
@@ -290,16 +295,11 @@ def test_a_volume_preserving_flow_trained_at_one_temperature_knows_another():
   x = toy_draws.draw_double_well(50_000, 1)[:, 0]
   layers = bg.nice(2, num_blocks=3, widths=(32, 32))
   density = flow.make_log_density(layers, flow.normal_prior(2))
-  optimizer = optax.adam(optax.cosine_decay_schedule(0.01, 800, alpha=0.01))
-  step = train.make_train_step(bg.make_likelihood_loss(density), optimizer,
-                               ema_decay=train.warmup_ema(0.0))
-  chunk = train.make_train_chunk(step, batch_size=256, num_steps=800)
-  state = train.init_train_state(layers.init(KEY), optimizer)
-  state = train.fit(chunk, state, KEY, jnp.asarray(x), num_steps=800, progress=lambda *_: None)
+  params = fit_by_likelihood(layers, density, x, rate=0.01, batch_size=256, num_steps=800)
   draw = jax.jit(jax.vmap(flow.make_sample(layers, flow.normal_prior(2)), (None, 0, None)))
 
   def difference(kT):
-    s = draw(state.params, jax.random.split(KEY, 50_000), kT)[0][:, 0]
+    s = draw(params, jax.random.split(KEY, 50_000), kT)[0][:, 0]
     right = float(np.mean(s > potentials.DOUBLE_WELL_BARRIER))
     return math.log((1 - right) / right)
 
