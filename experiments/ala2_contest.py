@@ -25,16 +25,23 @@ METHODS = ala2_methods.METHODS
 COLUMNS = {name: study.COLUMNS.get(name, '{:.4f}') for name in (
   'i.i.d. JS', 'i.i.d. floor', 'sim. JS', 'sim. floor', 'i.i.d. PMF', 'sim. PMF',
   'P(φ > 0) i.i.d.', 'P(φ > 0) sim.', 'sim. bond W1 [Å]', 'lost')} | {
-  'seconds': '{:.0f}', 'evaluations': '{:.3g}'}
+  'seconds': '{:.0f}', 'evaluations': '{:.3g}', 'sampling [s]': '{:.0f}',
+  'simulation [s]': '{:.0f}'}
 LEGEND = """\
 JS of (φ, ψ) in 60 × 60 bins against the held-out run [nat], floor: the same from as many training
 frames; PMF: mean squared error of the free energy [(kcal/mol)²]; P(φ > 0) of the held-out run is
-{left:.4f}. Trained on {frames:,} frames. No i.i.d. columns where a method has no density, no sim.
-columns where its density is of all atoms. seconds: of training, measured beside whatever else ran;
-evaluations: of forces that training simulated. Mean over the seeds ± their standard deviation.
+{left:.4f}. Trained on {frames:,} frames. No i.i.d. columns where a method has no density. The
+simulation of a Boltzmann generator is {chains:,} Metropolis-adjusted Langevin chains of
+{chain_steps:,} steps on the density of all atoms, in its own coordinates; the others are
+{replicas:,} replicas of {steps:,} steps, one force each. Samples: {samples:,}, of plain
+diffusion {calls} calls each. seconds: of training; evaluations: of forces that training simulated;
+sampling, simulation: seconds of each with compilation. All measured beside whatever else ran. Mean
+over the seeds ± their standard deviation, (k of n) where only k have the number. Below, where the
+held-out run is below 4 kT in 60 bins: rms F<4 of a torsion; KL [nat] over bins occupied in both.
 figure_3abc: -ln p of (φ, ψ) of the held-out run and of the Boltzmann generators of 22 atoms;
-figure_3d: their flexible torsions with the core of 4 atoms; missing without those rows, or where a
-row of an earlier version has no torsions."""
+figure_3d: their flexible torsions with the core of 4 atoms; missing without those rows, or where
+a row of an earlier version has no torsions."""
+FURTHER = ('JS(φ, ψ) 20×20', 'KL(sample‖reference)', 'KL(reference‖sample)', 'population alpha_R')
 BINS = 60  # along each axis, of the figures
 CORES = {'b, core of 6 atoms': 'BG-REM 6 atoms', 'c, core of 4 atoms': 'BG-REM 4 atoms'}
 TORSION = 'torsion '  # begins the names of their arrays
@@ -72,14 +79,27 @@ def finite_sets(made: Made) -> dict[str, np.ndarray]:
 
 
 def score(world: World, made: Made, sets: dict[str, np.ndarray], seed: int) -> dict[str, float]:
-  """The columns of a row; NaN for what a method does not have."""
+  """The columns of a row and further numbers; NaN for what a method does not have."""
   train = world.split.train
-  rows = evaluate.evaluate_ala2(
+  rows = [row._asdict() for row in evaluate.evaluate_ala2(
     sets, reference=world.split.test.x, kT=world.kT, seed=seed,
-    training=[train.x[train.run == k] for k in np.unique(train.run)])
-  return study.summarise([row._asdict() for row in rows]) | {
+    training=[train.x[train.run == k] for k in np.unique(train.run)])]
+  value = study.look_up(rows)
+  further = {f'{use} {metric}': value(use, metric) for use in sets for metric in FURTHER}
+  exact = count_backbone(world.split.test.x)
+  for use, x in sets.items():
+    errors = ala2_flows.torsion_errors(count_backbone(x), exact)
+    further |= {f'{use} {name}': error for name, error in errors.items()}
+  return study.summarise(rows) | {
     'lost': made.lost, 'seconds': made.seconds, 'evaluations': made.evaluations,
+    'sampling [s]': made.sampling, 'simulation [s]': made.simulating, **further,
     **(made.notes or {})}
+
+
+def count_backbone(x: np.ndarray) -> dict[str, np.ndarray]:
+  """Counts of φ and of ψ of frames of five beads."""
+  counts = histogram(x)
+  return {'φ': counts.sum(axis=1), 'ψ': counts.sum(axis=0)}
 
 
 def histogram(x: np.ndarray) -> np.ndarray:
@@ -90,7 +110,12 @@ def histogram(x: np.ndarray) -> np.ndarray:
 def describe(config, world: World) -> tuple[str, str]:
   """Title and legend."""
   left = structure.basins(structure.phi_psi(world.split.test.x))['phi_positive'].mean()
-  return 'Alanine dipeptide', LEGEND.format(left=left, frames=len(world.split.train.x))
+  chains, run, sample = config.chains, config.ala2.simulate, config.ala2.sample
+  return 'Alanine dipeptide', LEGEND.format(
+    left=left, frames=len(world.split.train.x), chains=chains.replicas,
+    chain_steps=(chains.burn_in_frames + chains.frames) * chains.stride, replicas=run.replicas,
+    steps=run.parts * run.frames_per_part * run.stride, samples=sample.num_samples,
+    calls=sample.num_steps)
 
 
 def draw(

@@ -4,12 +4,16 @@ Also what every method of the comparison is given (World) and gives (Made).
 """
 
 import pathlib
-from typing import NamedTuple
+import time
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments import fit
+from twoforone import simulate, trajectory
 from twoforone.baselines import (
   ala2_atoms,
   boltzmann_generator,
@@ -17,10 +21,14 @@ from twoforone.baselines import (
   flow,
   mixed_coordinates,
   molecule_flow,
+  splines,
+  walkers,
 )
 from twoforone.datasets import dataset
 from twoforone.evaluation import densities, profiles, structure
-from twoforone.geometry import dihedral
+from twoforone.geometry import dihedral, keep
+
+T = TypeVar('T')
 
 JS_OF_FRAMES = 'JS of its own frames'  # a floor of what it learns from them
 TORSION_EDGES = np.linspace(-np.pi, np.pi, 61)
@@ -57,6 +65,8 @@ class Made(NamedTuple):
     evaluations: force evaluations that training simulated.
     notes: further numbers by name.
     torsions: counts of each flexible torsion of all-atom samples, by its name.
+    sampling, simulating: seconds of drawing the samples and of simulating, with compilation; NaN
+      where a part of them was found, or none is made.
   """
 
   samples: np.ndarray | None
@@ -66,6 +76,8 @@ class Made(NamedTuple):
   evaluations: int = 0
   notes: dict[str, float] | None = None
   torsions: dict[str, np.ndarray] | None = None
+  sampling: float = float('nan')
+  simulating: float = float('nan')
 
 
 def flow_iid(config, world: World, key, folder: pathlib.Path) -> Made:
@@ -73,9 +85,10 @@ def flow_iid(config, world: World, key, folder: pathlib.Path) -> Made:
   fit_key, draw_key = jax.random.split(key)
   model, fitted = fit_flow(config, world, fit_key, folder / 'model')
   draw = jax.jit(jax.vmap(model.density.sample, (None, 0)))
-  samples = draw_in_batches(
-    lambda keys: draw(fitted.params, keys)[0], draw_key, config.ala2.sample)
-  return Made(samples, None, 0, fitted.seconds, notes={'validation': fitted.validation})
+  samples, sampling = timed(lambda: draw_in_batches(
+    lambda keys: draw(fitted.params, keys)[0], draw_key, config.ala2.sample))
+  return Made(samples, None, 0, fitted.seconds, notes={'validation': fitted.validation},
+              sampling=sampling)
 
 
 def generator(
@@ -93,18 +106,61 @@ def generator(
   last = np.arange(len(q)) % (len(q) // world.num_runs) >= 0.9 * len(q) // world.num_runs
   layers, prior = molecule_flow.make_molecule_flow(
     coordinates.num_real, coordinates.num_circular, widths=tuple(settings.widths))
-  loss = boltzmann_generator.make_likelihood_loss(flow.make_log_density(layers, prior))
-  fitted = fit.fit(loss, layers.init(init_key), q[~last], q[last], settings, fit_key,
-                   folder=folder / 'model')
+  density = flow.make_log_density(layers, prior)
+  fitted = fit.fit(boltzmann_generator.make_likelihood_loss(density), layers.init(init_key),
+                   q[~last], q[last], settings, fit_key, folder=folder / 'model')
   sample = jax.jit(jax.vmap(flow.make_sample(layers, prior), (None, 0)))
-  decode, beads = jax.vmap(coordinates.decode), list(world.beads)
-  samples = draw_in_batches(
-    lambda keys: decode(sample(fitted.params, keys)[0])[0], draw_key, config.ala2.sample)
+  decode, beads = jax.jit(jax.vmap(lambda q: coordinates.decode(q)[0])), list(world.beads)
+  samples, sampling = timed(lambda: draw_in_batches(
+    lambda keys: decode(sample(fitted.params, keys)[0]), draw_key, config.ala2.sample))
+  (chains, accepted), simulating = timed(lambda: simulate_density(
+    config.chains, density, fitted.params, jax.random.fold_in(key, 1), q[~last],
+    coordinates.num_circular))
+  x = np.asarray(decode(chains.reshape(-1, chains.shape[-1])))[:, beads]
+  lost = int(np.sum(~np.isfinite(chains).all(axis=(0, 2))))
   counts, exact = (count_torsions(x, core) for x in (samples, world.test_atoms))
   given, left = (structure.phi_psi(x) for x in (world.atoms[:, beads], world.split.test.x))
-  notes = {'validation': fitted.validation, JS_OF_FRAMES: densities.torsion_js(given, left)}
-  return Made(samples[:, beads], None, 0, fitted.seconds, torsions=counts,
-              notes=notes | torsion_errors(counts, exact))
+  notes = {'validation': fitted.validation, JS_OF_FRAMES: densities.torsion_js(given, left),
+           'accepted steps': accepted}
+  return Made(samples[:, beads], x.reshape(*chains.shape[:2], *x.shape[1:]), lost,
+              fitted.seconds, torsions=counts, notes=notes | torsion_errors(counts, exact),
+              sampling=sampling, simulating=simulating)
+
+
+def simulate_density(
+  settings, density: flow.LogDensityFn, params, key, q: np.ndarray, num_circular: int
+) -> tuple[np.ndarray, float]:
+  """Metropolis-adjusted Langevin chains on -ln of a density, in its own coordinates.
+
+  The path is no dynamics of atoms: lengths and angles are z-scores, constrained lengths left out.
+
+  Args:
+    settings: replicas, frames and stride of the chains; burn_in_frames left out; step.
+    density: over q; what `params` are of.
+    q: frames to start from, [F, d], the last `num_circular` of d angles.
+
+  Returns:
+    Frames [settings.frames, replicas, d] and the part of the steps that was accepted.
+  """
+  integrator = walkers.make_mala(boltzmann_generator.make_flow_energy(density), settings.step)
+  angles = q.shape[1] - num_circular + np.arange(num_circular)
+  start_key, run_key = jax.random.split(key)
+  start = jax.random.choice(start_key, q, (settings.replicas,), replace=False)[:, None]
+  kT, frames = jnp.ones(settings.replicas), settings.burn_in_frames + settings.frames
+  run = simulate.make_simulation(
+    integrator, num_frames=frames, stride=settings.stride,
+    project=lambda x: x.at[:, angles].set(splines.wrap(x[:, angles])))
+  state, x, _ = run(
+    params, simulate.init_replicas(integrator, params, run_key, start, kT, project=keep), kT)
+  accepted = float(state.dynamics.accepted.mean()) / (frames * settings.stride)
+  return np.asarray(x[settings.burn_in_frames:, :, 0]), accepted
+
+
+def timed(make: Callable[[], T], folder: pathlib.Path | None = None) -> tuple[T, float]:
+  """(make(), its seconds), NaN where parts of it lay in the folder already."""
+  resumed, start = folder is not None and trajectory.count_parts(folder), time.monotonic()
+  made = make()
+  return made, float('nan') if resumed else time.monotonic() - start
 
 
 def count_torsions(x: np.ndarray, core: tuple[str, ...]) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from experiments import ala2_flows, dynamics, fit, stages, study
-from experiments.ala2_flows import Made, World
+from experiments.ala2_flows import Made, World, timed
 from twoforone import energy, force, langevin, train
 from twoforone.baselines import (
   ala2_atoms,
@@ -37,9 +37,9 @@ def force_matching(config, world: World, key, folder: pathlib.Path) -> Made:
   fitted, model = fit_forces(config, world, fit_key, folder / 'model',
                              *(labelled(part) for part in (world.split.train,
                                                            world.split.validation)))
-  x, lost = simulate(config, world, model, fitted.params, run_key, folder / 'simulation')
   notes = {'validation force error': fitted.validation, 'of the prior alone': prior_error(world)}
-  return Made(None, x, lost, fitted.seconds, notes=notes)
+  made = simulate(config, world, model, fitted.params, run_key, folder / 'simulation')
+  return made._replace(seconds=fitted.seconds, notes=notes)
 
 
 def flow_force_matching(config, world: World, key, folder: pathlib.Path) -> Made:
@@ -56,46 +56,81 @@ def flow_force_matching(config, world: World, key, folder: pathlib.Path) -> Made
   fitted, model = fit_forces(
     config, world, fit_key, folder / 'model', (examples.x[part:], examples.f[part:]),
     (examples.x[:part], examples.f[:part]))
-  frames, lost = simulate(config, world, model, fitted.params, run_key, folder / 'simulation')
-  return Made(None, frames, lost, seconds + fitted.seconds, notes={'kept': selection.kept})
+  made = simulate(config, world, model, fitted.params, run_key, folder / 'simulation')
+  return made._replace(seconds=seconds + fitted.seconds, notes={'kept': selection.kept})
 
 
-def minimise_entropy(config, world: World, key, folder: pathlib.Path) -> Made:
-  """Classical relative entropy: the energy of CGNet, its averages from chains drawn again."""
+def entropy_langevin(config, world: World, key, folder: pathlib.Path) -> Made:
+  """Classical relative entropy, model averages from chains at the temperature of the data."""
+  settings = config.entropy
+
+  def make(model):
+    return walkers.make_simulated(
+      make_integrator(config, world, model), model, kT=world.kT, num_frames=settings.num_frames,
+      stride=settings.stride, skip=settings.skip, project=centre)
+
+  return minimise_entropy(config, world, key, folder, make, ())
+
+
+def entropy_tempering(config, world: World, key, folder: pathlib.Path) -> Made:
+  """Classical relative entropy, model averages from parallel tempering: as many chains in all."""
+  settings = config.entropy
+
+  def make(model):
+    return walkers.make_tempered(
+      make_integrator(config, world, model), model,
+      kT=tuple(world.kT * rung for rung in settings.ladder), num_frames=settings.num_frames,
+      stride=settings.stride, skip=settings.skip, project=centre)
+
+  return minimise_entropy(config, world, key, folder, make, (len(settings.ladder),))
+
+
+def minimise_entropy(
+  config, world: World, key, folder: pathlib.Path, make_sampler, rungs: tuple[int, ...]
+) -> Made:
+  """The energy of CGNet, its averages from samples that are drawn again when too few are left.
+
+  `make_sampler(energy)` is one of `walkers`, whose walkers lead with the axes [R, *rungs].
+  """
   settings, start = config.entropy, time.monotonic()
   init_key, run_key, simulate_key = jax.random.split(key, 3)
-  x = jnp.asarray(world.split.train.x)
   model, params = make_energy(config, world, init_key)  # that of the prior, which is stable
   optimizer = optax.with_extra_args_support(train.adamw(
     learning_rate=settings.learning_rate, final_learning_rate=0.01 * settings.learning_rate,
     num_steps=settings.updates, max_norm=settings.max_norm))
-  sampler = walkers.make_simulated(
-    make_integrator(config, world, model), model, kT=world.kT, num_frames=settings.num_frames,
-    stride=settings.stride, skip=settings.skip, project=centre)
+  sampler = make_sampler(model)
   update = relative_entropy.make_update(
     model, relative_entropy.make_mean_energy(model, settings.batch_size), sampler, optimizer,
     ratio=settings.ratio,
     observe=lambda x: (dihedral(x[0], x[1], x[2], x[3]) > 0).astype(jnp.float32))
+  x = dataset.subset(world.split.train, settings.walkers, 0).x
   state = relative_entropy.init_state(
-    sampler, optimizer, params, dataset.subset(world.split.train, settings.walkers, 0).x)
+    sampler, optimizer, params, jnp.reshape(x, (-1, *rungs, *x.shape[1:])))
   run = relative_entropy.make_run(update, settings.updates)
   with jax.default_matmul_precision('highest'):
-    state, log = run(state, run_key, x)
+    state, log = run(state, run_key, jnp.asarray(world.split.train.x))
   jax.block_until_ready(state)
   seconds = time.monotonic() - start
-  frames, lost = simulate(config, world, model, state.params, simulate_key, folder / 'simulation')
-  notes = {'resamplings': int(np.sum(log.resampled)), 'last N_eff': float(log.effective[-1]),
-           'last P(phi > 0)': float(log.population[-1])}
-  return Made(None, frames, lost, seconds, relative_entropy.total_evaluations(log), notes)
+  made = simulate(config, world, model, state.params, simulate_key, folder / 'simulation')
+  return made._replace(seconds=seconds, evaluations=relative_entropy.total_evaluations(log), notes={
+    'resamplings': int(np.sum(log.resampled)), 'last N_eff': float(log.effective[-1]),
+    'last P(phi > 0)': float(log.population[-1])})
 
 
 def denoise(config, world: World, folder: pathlib.Path, objective: str) -> Made:
   """Two for one with an objective of `config.objectives`."""
   chosen = config.ala2.copy_and_resolve_references()
   chosen.update(config.objectives[objective].to_dict())
-  samples, x, _, lost = stages.make_frames(
-    chosen, world.split, world.split.train.system, folder)
-  return Made(samples, x, len(lost), study.training_cost(folder / 'model')['training [s]'])
+  split, system = world.split, world.split.train.system
+  model, params = stages.get_model(chosen, split, system, folder / 'model')
+  samples, sampling = timed(
+    lambda: stages.sample(chosen, model, params, system, folder / 'samples'), folder / 'samples')
+  start = stages.choose_start(chosen, split, samples)
+  (x, _, lost), simulating = timed(
+    lambda: stages.simulate(chosen, model, params, system, start, folder / 'simulation'),
+    folder / 'simulation')
+  return Made(samples, x, len(lost), study.training_cost(folder / 'model')['training [s]'],
+              sampling=sampling, simulating=simulating)
 
 
 METHODS = {
@@ -104,7 +139,7 @@ METHODS = {
   'BG-REM 6 atoms': lambda config, *args: ala2_flows.generator(
     config, *args, settings=config.generator_6, core=ala2_atoms.CENTRAL_6),
   'Flow i.i.d.': ala2_flows.flow_iid, 'CGNet': force_matching, 'Flow-CGNet': flow_force_matching,
-  'RE': minimise_entropy,
+  'RE': entropy_langevin, 'RE tempering': entropy_tempering,
   'diffusion, plain': lambda config, world, key, folder: denoise(config, world, folder, 'plain'),
   'diffusion, consistent':
     lambda config, world, key, folder: denoise(config, world, folder, 'consistent'),
@@ -159,15 +194,17 @@ def make_integrator(config, world: World, model: EnergyFn) -> langevin.Integrato
                                 dt=settings.dt, friction=settings.friction)
 
 
-def simulate(config, world: World, model: EnergyFn, params, key, folder: pathlib.Path):
-  """Frames [F, R, 5, 3] in nm after the burn-in, from training frames; how many are lost."""
+def simulate(
+  config, world: World, model: EnergyFn, params, key, folder: pathlib.Path
+) -> Made:
+  """Frames [F, R, 5, 3] in nm after the burn-in, from training frames; nothing of the training."""
   settings, system = config.ala2.simulate, world.split.train.system
   start = dataset.subset(world.split.train, settings.replicas, config.ala2.seed).x
-  lost = dynamics.simulate_to_disk(
+  lost, seconds = timed(lambda: dynamics.simulate_to_disk(
     make_integrator(config, world, model), params, key, jnp.asarray(start),
     jnp.full(settings.replicas, world.kT), folder, num_parts=settings.parts,
     frames_per_part=settings.frames_per_part, stride=settings.stride, dt=settings.dt,
     settings={'friction': settings.friction},
-    check=make_bond_check(system.bonds, settings.longest_bond))
+    check=make_bond_check(system.bonds, settings.longest_bond)), folder)
   x, _ = dynamics.read_run(folder)
-  return x[settings.burn_in_frames:], len(lost)
+  return Made(None, x[settings.burn_in_frames:], len(lost), 0.0, simulating=seconds)

@@ -29,19 +29,11 @@ def further_numbers(table: dict[str, dict], columns: dict[str, str]) -> list[str
   """A line for each method that has numbers beside the columns; nothing where none has."""
   lines = []
   for name, seeds in table.items():
-    rows = list(seeds.values())
-    keys = [key for key in rows[0] if key not in columns
-            and all(np.isfinite(row.get(key, float('nan'))) for row in rows)]
-    if keys:
-      values = ', '.join(f'{key} {spread([row[key] for row in rows])}' for key in keys)
-      lines.append(f'- {name}: {values}')
+    keys = dict.fromkeys(key for row in seeds.values() for key in row if key not in columns)
+    numbers = {key: study.cell(study.values(seeds, key), '{:.3g}') for key in keys}
+    shown = ', '.join(f'{key} {number}' for key, number in numbers.items() if number)
+    lines += [f'- {name}: {shown}'] if shown else []
   return ['Further numbers of single methods:', '\n'.join(lines)] if lines else []
-
-
-def spread(values: list[float]) -> str:
-  """Mean ± standard deviation, the latter where there are several values."""
-  mean = f'{np.mean(values):.3g}'
-  return mean if len(values) == 1 else f'{mean} ± {np.std(values, ddof=1):.2g}'
 
 
 def read_arrays(folder: pathlib.Path, table: dict[str, dict]) -> dict[str, dict[str, np.ndarray]]:

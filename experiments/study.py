@@ -6,6 +6,7 @@ read, not repeated, so a study that was stopped goes on, and several processes c
 
 import json
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -92,17 +93,24 @@ def training_cost(model: pathlib.Path) -> dict[str, float]:
           'validation loss': min(losses, default=float('nan'))}
 
 
-def summarise(rows: list[dict]) -> dict[str, float]:
-  """The columns of the table from the rows of one report."""
+def look_up(rows: list[dict]) -> Callable[..., float]:
+  """value(sample, metric, field='value') of the rows of a report, NaN where there is none."""
   values = {(row['sample'], row['metric']): row for row in rows}
 
   def value(sample, metric, field='value'):
     found = values.get((sample, metric), {}).get(field)
     return float('nan') if found is None else found
 
+  return value
+
+
+def summarise(rows: list[dict]) -> dict[str, float]:
+  """The columns of the table from the rows of one report."""
+  value = look_up(rows)
+
   def mean(sample, kind):
-    found = [row['value'] for (s, metric), row in values.items()
-             if s == sample and metric.startswith(f'W1 {kind}')]
+    found = [row['value'] for row in rows
+             if row['sample'] == sample and row['metric'].startswith(f'W1 {kind}')]
     return float(np.mean(found)) if found else float('nan')
 
   iid, sim = (value(sample, JS) for sample in ('i.i.d.', 'simulation'))
@@ -127,8 +135,9 @@ def format_table(table: dict[str, dict], columns: dict[str, str] = COLUMNS) -> s
   """Markdown: a line for each run, mean ± standard deviation over its seeds."""
   titles = (f'{name} [{UNITS[name]}]' if name in UNITS else name for name in columns)
   lines = [f'| run | seeds | {" | ".join(titles)} |', '|---' * (len(columns) + 2) + '|']
-  lines += [f'| {name} | {len(seeds)} | {" | ".join(_cells(seeds, columns))} |'
-            for name, seeds in table.items()]
+  for name, seeds in table.items():
+    cells = [cell(values(seeds, column), form) for column, form in columns.items()]
+    lines.append(f'| {name} | {len(seeds)} | {" | ".join(cells)} |')
   return '\n'.join(lines)
 
 
@@ -168,11 +177,11 @@ def curves(table: dict, lines: dict[str, dict[float, str]], column: str) -> dict
   return found
 
 
-def _cells(seeds: dict, columns: dict[str, str]) -> list[str]:
-  found = []
-  for column, form in columns.items():
-    numbers = values(seeds, column)
-    spread = f' ± {form.replace("+", "").format(numbers.std(ddof=1))}' if len(numbers) > 1 else ''
-    # Empty where a run has no such number, in no seed.
-    found.append('' if np.isnan(numbers).all() else form.format(numbers.mean()) + spread)
-  return found
+def cell(found: np.ndarray, form: str) -> str:
+  """Mean ± standard deviation of the numbers that there are, and of how many if some are NaN."""
+  numbers = found[~np.isnan(found)]
+  if len(numbers) == 0:
+    return ''
+  spread = f' ± {form.replace("+", "").format(numbers.std(ddof=1))}' if len(numbers) > 1 else ''
+  few = '' if len(numbers) == len(found) else f' ({len(numbers)} of {len(found)})'
+  return form.format(numbers.mean()) + spread + few

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from experiments import (
   ala2_contest,
@@ -20,8 +21,10 @@ from experiments import (
   toys,
 )
 from experiments.configs import compare as compare_config
+from twoforone import trajectory
 from twoforone.baselines import ala2_atoms
 from twoforone.datasets import dataset, potentials
+from twoforone.evaluation import structure
 
 
 @pytest.fixture(scope='module')
@@ -190,6 +193,32 @@ def test_the_updates_of_relative_entropy_are_kept_and_drawn(problem):
   assert ((log['effective'][1:] > 0) & (log['effective'][1:] <= 1)).all()
 
 
+def test_chains_on_a_density_have_its_widths_and_stay_on_the_circle():
+  """A narrow and a wide normal coordinate, and an angle drawn from exp(2 cos(angle - 3))."""
+  def density(params, q, temperature, context=None):
+    return -(q[0] ** 2 / 0.18 + q[1] ** 2 / 2) + params * jnp.cos(q[2] - 3)
+
+  settings = ConfigDict({'replicas': 500, 'burn_in_frames': 10, 'frames': 20, 'stride': 20,
+                         'step': 0.3})
+  start = np.zeros((600, 3), np.float32)
+  x, accepted = ala2_flows.simulate_density(
+    settings, density, jnp.float32(2.0), jax.random.key(0), start, 1)
+  assert x.shape == (20, 500, 3) and 0.7 < accepted < 0.99
+  # 500 chains of some 10 independent frames each.
+  np.testing.assert_allclose(x[..., :2].std(axis=(0, 1)), (0.3, 1.0), rtol=4 / np.sqrt(2 * 5000))
+  assert (np.abs(x[..., 2]) <= np.pi + 1e-6).all()
+  # <cos> of a von Mises distribution of concentration 2: I_1(2) / I_0(2).
+  assert np.cos(x[..., 2] - 3).mean() == pytest.approx(0.697775, abs=4 * 0.4 / np.sqrt(5000))
+  assert (x[..., 2] < 0).mean() == pytest.approx(0.42, abs=0.05)  # both sides of the seam
+
+
+def test_a_part_that_was_found_has_no_time(tmp_path):
+  assert ala2_flows.timed(lambda: 7, tmp_path)[0] == 7
+  assert ala2_flows.timed(lambda: 7, tmp_path)[1] >= 0
+  trajectory.write_part(tmp_path, 0, {'x': np.zeros(1)})
+  assert np.isnan(ala2_flows.timed(lambda: 7, tmp_path)[1])
+
+
 def test_torsions_of_frames_are_counted_and_their_profiles_compared():
   flat = np.random.default_rng(0).normal(size=(400, 22, 3)).astype(np.float32)
   counts = ala2_flows.count_torsions(flat, ala2_atoms.CENTRAL_4)
@@ -204,6 +233,26 @@ def test_torsions_of_frames_are_counted_and_their_profiles_compared():
   even, wave = np.full(60, 100), np.tile([200, 100], 30)
   assert ala2_flows.torsion_errors({'phi': wave}, {'phi': even})[
     'rms F<4 of phi'] == pytest.approx(np.log(2) / 2)
+
+
+def test_rows_of_alanine_have_numbers_of_each_use_that_there_is():
+  random = np.random.default_rng(3)
+  frames = random.normal(size=(2000, 5, 3)).astype(np.float32)
+  part = dataset.Dataset(frames, None, np.zeros(2000, int), None, None)
+  world = ala2_flows.World(dataset.Split(part, part, part), frames, 1, frames, (), 2.5)
+  x = random.normal(size=(40, 100, 5, 3)).astype(np.float32)
+  made = ala2_flows.Made(None, x, 0, 1.0, simulating=5.0, notes={'kept': 0.9})
+  found = ala2_contest.score(world, made, ala2_contest.finite_sets(made), 0)
+  assert set(ala2_contest.COLUMNS) <= set(found)
+  assert np.isnan(found['i.i.d. JS']) and np.isnan(found['sampling [s]'])
+  assert (found['simulation [s]'], found['kept']) == (5.0, 0.9)
+  assert not any(name.startswith('i.i.d. KL') for name in found)
+  # The same density twice: JS of the 3600 bins of 4000 frames is mostly counting, of 400 less.
+  assert 0 < found['simulation JS(φ, ψ) 20×20'] < found['sim. JS'] < 0.4
+  helix = structure.basins(structure.phi_psi(x))['alpha_R']
+  assert found['simulation population alpha_R'] == pytest.approx(helix.mean())
+  # Of 60 bins with 67 of 4000 draws, a logarithm is known to 0.12, of 33 of 2000 to 0.17.
+  assert found['simulation rms F<4 of φ'] == pytest.approx(np.hypot(0.12, 0.17), abs=0.1)
 
 
 def test_figure_3_is_drawn_as_far_as_its_rows_are_there():
@@ -225,10 +274,11 @@ def test_figure_3_is_drawn_as_far_as_its_rows_are_there():
   assert draw(old) == {'compare', 'figure_3abc', 'figure_3d'}
 
 
-def test_numbers_beside_the_columns_are_listed_where_all_seeds_have_them():
-  table = {'a': {0: {'x': 1.0, 'kept': 0.5, 'lost': np.nan}, 1: {'x': 2.0, 'kept': 0.7}},
+def test_numbers_beside_the_columns_are_listed_with_how_many_seeds_have_them():
+  table = {'a': {0: {'x': 1.0, 'kept': 0.5, 'lost': np.nan}, 1: {'x': 2.0, 'kept': 0.7, 'y': 3.0}},
            'b': {0: {'x': 1.0}}}
-  assert report_compare.further_numbers(table, {'x': '{}'})[1] == '- a: kept 0.6 ± 0.14'
+  assert report_compare.further_numbers(table, {'x': '{}'})[1] == (
+    '- a: kept 0.6 ± 0.141, y 3 (1 of 2)')
   assert report_compare.further_numbers({'b': table['b']}, {'x': '{}'}) == []
 
 
@@ -270,21 +320,6 @@ def test_a_fit_ends_at_a_validation():
   x = np.zeros((500, 2), np.float32)
   with pytest.raises(ValueError, match='found 45, expected a multiple of validate_every = 10'):
     fit.fit(quadratic, jnp.zeros(2), x, x, make_settings(45), jax.random.key(0))
-
-
-def test_differences_at_several_temperatures_are_those_of_the_density(problem):
-  def density(params, x, temperature, context):  # up to a constant; x[1] is integrated out
-    del context
-    return -(potentials.quartic(x[0]) + params * x[1] ** 2 / 2) / temperature
-
-  exact = problem.exact._replace(s=problem.exact.s[::20], energy=problem.exact.energy[::20])
-  notes = toy_flows.compare_temperatures(problem._replace(exact=exact), jnp.float32(3.0), density)
-  for kT in toy_flows.LADDER:
-    # The found one is in float32 over an integral of 1,400 points.
-    assert notes[f'difference at kT {kT:g}, found'] == pytest.approx(
-      notes[f'difference at kT {kT:g}, exact'], abs=1e-3)
-  # Tabulated; the grid is twenty times coarser here.
-  assert notes['difference at kT 2, exact'] == pytest.approx(1.6334, abs=2e-3)
 
 
 @pytest.mark.slow

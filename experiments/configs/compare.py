@@ -5,7 +5,7 @@
 
 `double_well` and `mueller` (Noé et al. 2019, along one coordinate), `ala2` (the embedded data);
 each with `_paper` has the published trainings (of `ala2` for a GPU).
-`smoke` and `ala2_smoke` take a minute each.
+`smoke` takes a minute, `ala2_smoke` five.
 """
 
 from ml_collections import ConfigDict
@@ -78,8 +78,10 @@ GENERATORS = {
 ALA2 = {
   'system': 'ala2', 'seeds': (0, 1, 2),
   'methods': ('BG-REM 4 atoms', 'BG-REM 6 atoms', 'Flow i.i.d.', 'CGNet', 'Flow-CGNet', 'RE',
-              'diffusion, plain', 'diffusion, consistent'),
+              'RE tempering', 'diffusion, plain', 'diffusion, consistent'),
   **GENERATORS,
+  'chains': {  # on the generators' densities, in units of their coordinates' widths
+    'replicas': 1000, 'burn_in_frames': 10, 'frames': 40, 'stride': 25, 'step': 0.2},
   'flow': TRAIN | {'num_steps': 5000, 'batch_size': 512, 'widths': (128, 128),
                    'learning_rate': 1e-3, 'final_learning_rate': 1e-5},
   'student': {'num_samples': 100_000, 'batch_size': 10_000,
@@ -89,14 +91,16 @@ ALA2 = {
     'widths': (160,) * 5, 'lipschitz': 4.0},
   'entropy': {
     'updates': 150, 'ratio': 0.9, 'batch_size': 2048, 'learning_rate': 3e-3, 'max_norm': 10.0,
-    'walkers': 200, 'num_frames': 20, 'stride': 50, 'skip': 5},
+    'walkers': 200, 'num_frames': 20, 'stride': 50, 'skip': 5,
+    'ladder': (1.0, 1.35, 1.8, 2.4)},  # rungs over the temperature of the data
   'objectives': {'plain': {'loss': PLAIN, 'simulate': {'level': RAISED_LEVEL}}, 'consistent': {}},
 }
 ALA2_SMOKE = ALA2 | {
   'student': ALA2['student'] | {'num_samples': 1000, 'batch_size': 500},
   **{name: ALA2[name] | {'widths': (16, 16)} | SHORT for name in (*GENERATORS, 'flow')},
   'seeds': (0,), 'matching': ALA2['matching'] | {'widths': (16, 16)} | SHORT,
-  'entropy': ALA2['entropy'] | {'updates': 2, 'walkers': 10, 'num_frames': 2, 'stride': 5}}
+  'entropy': ALA2['entropy'] | {'updates': 2, 'walkers': 12, 'num_frames': 2, 'stride': 5},
+  'chains': {'replicas': 10, 'burn_in_frames': 1, 'frames': 2, 'stride': 5, 'step': 0.2}}
 # The sizes that Noé (2019), Köhler (2023), Wang (2019), Thaler (2022) and Arts (2023) and their
 # co-workers name, for this data; days on a CPU.
 CONSISTENT = {name: ala2.DEFAULT['loss'][name] for name in ala2.VARIANTS['paper']['loss']
