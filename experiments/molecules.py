@@ -18,6 +18,7 @@ from twoforone.datasets import (
   dataset,
   embedded,
   fast_folders,
+  force_file,
   molecule,
   peptide,
   shards,
@@ -71,7 +72,16 @@ def trajectory_options(data) -> dict:
     'topology': data.topology, 'trajectories': list(data.trajectories), 'name': data.name,
     'cg_map': choose_map(data, data.topology), 'temperature': data.temperature,
     'stride': data.stride, 'interval': data.interval or None, 'whole': data.whole,
-    'mass': np.array(data.mass, float) if data.mass else None}
+    'mass': np.array(data.mass, float) if data.mass else None,
+    'forces': list(data.forces) or None, 'constraints': find_constraints(data)}
+
+
+def find_constraints(data) -> np.ndarray | None:
+  """Pairs of atoms at a fixed distance, which `data.constraints` names."""
+  return pick('data.constraints', data.constraints, {
+    '': lambda: None,
+    'hydrogen_bonds': lambda: force_file.hydrogen_bonds(
+      trajectory_file.read_topology(data.topology))})()
 
 
 def choose_map(data, topology: str) -> cg_map.LinearMap:

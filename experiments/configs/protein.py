@@ -25,6 +25,10 @@ DATA = {
   'path': '',                  # file of metadynamics, root folder of the fast folders, shards
   'topology': '',              # a file with atoms and bonds, .pdb for example
   'trajectories': (),          # one independent run each
+  'forces': (),                # an .npy beside each, the forces on all atoms in kJ/mol/nm, for
+                               # --config.loss.forces=all
+  'constraints': '',           # 'hydrogen_bonds' where their lengths were constrained, as forces of
+                               # beads must know
   'selection': 'name CA',      # mdtraj's language
   'map': '',                   # a bead for each selected atom; 'centre_of_mass': for each residue,
                                # of its selected atoms; or an .npy or .npz with a matrix of weights
@@ -83,7 +87,7 @@ def published(name: str) -> dict:
     'train': paper['train'] | {
       'num_steps': size['iterations'], 'batch_size': size['batch'], 'weight_decay': 1e-12,
       'learning_rate': size['learning_rate']},
-    'sample': paper['sample'] | {'num_samples': 374_320},
+    'sample': paper['sample'] | {'num_samples': size['samples']},
     'evaluation': {'tica_lag': 100, 'tica_bins': 101, 'raw_angles': True},
     'simulate': {'level': size['level'], 'exact_scaling': False, 'dt': 0.002, 'stride': 500,
                  'parts': 120, 'frames_per_part': 100, 'burn_in_frames': 0}}

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import mdtraj
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from twoforone.datasets import cg_map as maps
-from twoforone.datasets import trajectory_file
+from twoforone.datasets import force_file, trajectory_file
 from twoforone.datasets.bead_system import make_system
 from twoforone.datasets.cg_map import LinearMap
 from twoforone.datasets.dataset import LONGEST_BOND, SHORTEST_BOND, Dataset, make_dataset
@@ -37,6 +37,8 @@ class Source(NamedTuple):
     file_interval: ps between the frames in the files, None when unknown.
     trusted: whether the interval was given, so that times in the files are not looked at.
     whole: whether molecules are closed across the periodic box.
+    forces: the file of forces beside each file of `runs`, None without forces.
+    force_matrix: from the forces on atoms to those on beads, [beads, atoms], or None.
   """
 
   runs: tuple[tuple[Path, ...], ...]
@@ -47,6 +49,8 @@ class Source(NamedTuple):
   file_interval: float | None
   trusted: bool
   whole: bool
+  forces: tuple[tuple[Path, ...], ...] | None
+  force_matrix: np.ndarray | None
 
 
 def load_molecule(topology: Path, trajectories: Run | Sequence[Run], **options) -> Dataset:
@@ -57,15 +61,21 @@ def load_molecule(topology: Path, trajectories: Run | Sequence[Run], **options) 
   """
   source = open_molecule(topology, trajectories, **options)
   parts = list(read_beads(source))
-  return parts[0]._replace(x=np.concatenate([part.x for part in parts]),
+  data = parts[0]._replace(x=np.concatenate([part.x for part in parts]),
                            run=np.concatenate([part.run for part in parts]))
+  if source.forces is None:
+    return data
+  data = data._replace(forces=np.concatenate([part.forces for part in parts]))
+  force_file.check_virial(source.forces[0][0], data)
+  return data
 
 
 def open_molecule(
   topology: Path, trajectories: Run | Sequence[Run], *, temperature: float,
   selection: str | None = None, cg_map: LinearMap | None = None, name: str = 'molecule',
   stride: int = 1, interval: float | None = None, species: str = 'bead',
-  mass: Float[np.ndarray, ' beads'] | None = None, whole: bool = False
+  mass: Float[np.ndarray, ' beads'] | None = None, whole: bool = False,
+  forces: Run | Sequence[Run] | None = None, constraints: Int[np.ndarray, 'pairs 2'] | None = None
 ) -> Source:
   """Checks the topology and the start of every trajectory, before any is read in full.
 
@@ -82,6 +92,10 @@ def open_molecule(
     species, mass: see `bead_system.make_system`.
     whole: close bonds across the periodic box: those of the atoms read, and the beads' own where
       each is one atom. Chains that no bond joins are closed one by one.
+    forces: an .npy beside each trajectory, [frames, atoms, 3] in kJ/mol/nm: the forces on all atoms
+      of the topology in every frame of the file.
+    constraints: pairs of atoms that the simulation held at a fixed distance, which mapped forces
+      must know of (see `cg_map.force_map`); `force_file.hydrogen_bonds` names the usual ones.
 
   Raises:
     ValueError: names the file or field, what was found and what was expected.
@@ -105,7 +119,10 @@ def open_molecule(
                      'of different trajectories, expected one; give interval, or load the files '
                      'apart with strides that make it one')
   found = min(intervals, default=None) if interval is None else interval
-  return Source(runs, atoms, chosen, system, stride, found, interval is not None, whole)
+  force_runs = None if forces is None else _match_forces(forces, runs, atoms.n_atoms)
+  matrix = None if forces is None else maps.force_map(chosen, constraints)
+  return Source(runs, atoms, chosen, system, stride, found, interval is not None, whole,
+                force_runs, matrix)
 
 
 def read_beads(source: Source) -> Iterator[Dataset]:
@@ -113,7 +130,7 @@ def read_beads(source: Source) -> Iterator[Dataset]:
 
   Raises:
     ValueError: for a file that ends too early, NaN, bonds that suggest another unit or a molecule
-      broken across the periodic box, a missing box where it is needed.
+      broken across the periodic box, a missing box where it is needed, forces of other frames.
   """
   atoms = np.flatnonzero(source.cg_map.matrix.any(axis=0))
   used = LinearMap(source.cg_map.matrix[:, atoms], source.cg_map.names)
@@ -121,15 +138,24 @@ def read_beads(source: Source) -> Iterator[Dataset]:
   interval = source.file_interval and source.file_interval * source.stride
   for run, paths in enumerate(source.runs):
     skip = 0
-    for path in paths:
+    for k, path in enumerate(paths):
+      forces = source.forces and force_file.open_forces(
+        source.forces[run][k], source.topology.n_atoms)
       for chunk in trajectory_file.read_chunks(
           path, source.topology, atoms, stride=source.stride, skip=skip, whole=closed,
           interval=None if source.trusted else source.file_interval):
         if len(chunk.r):
           x = maps.map_positions(used, chunk.r)
           _check_bonds(path, x, source, chunk.start)
-          part = make_dataset(x, source.system, interval=interval, labels=(str(path), 'forces'))
+          mapped = None if forces is None else maps.map_forces(
+            source.force_matrix, forces[chunk.start:chunk.stop:source.stride])
+          part = make_dataset(
+            x, source.system, forces=mapped, interval=interval,
+            labels=(str(path), str(source.forces[run][k]) if source.forces else 'forces'))
           yield part._replace(run=np.full(len(x), run))
+      if forces is not None and len(forces) != chunk.stop:
+        raise ValueError(f'{source.forces[run][k]}: found {len(forces)} frames, expected '
+                         f'{chunk.stop}, those of {path}')
       skip = (skip - chunk.stop) % source.stride
 
 
@@ -162,6 +188,21 @@ def _as_runs(trajectories: Run | Sequence[Run]) -> tuple[tuple[Path, ...], ...]:
   if not runs or not all(runs):
     raise ValueError(f'trajectories: found {list(trajectories)}, expected at least one file a run')
   return runs
+
+
+def _match_forces(
+  forces: Run | Sequence[Run], runs: tuple[tuple[Path, ...], ...], num_atoms: int
+) -> tuple[tuple[Path, ...], ...]:
+  """A file of forces, opened and checked, for each file of the runs."""
+  found = _as_runs(forces)
+  counts, expected = ([len(paths) for paths in files] for files in (found, runs))
+  if counts != expected:
+    raise ValueError(f'forces: found {counts} files in {len(counts)} runs, expected {expected}, '
+                     'one beside each trajectory')
+  for paths in found:
+    for path in paths:
+      force_file.open_forces(path, num_atoms)
+  return found
 
 
 def _bonded_topology(source: Source, atoms: np.ndarray) -> mdtraj.Topology:
