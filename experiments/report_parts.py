@@ -10,6 +10,7 @@ from twoforone import plots
 from twoforone.datasets.dataset import Split
 from twoforone.evaluation import temperature, uncertainty
 from twoforone.simulate import BlowUp, Info
+from twoforone.tempering import LostCopy
 
 
 def sound_sets(samples: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -31,10 +32,15 @@ def sound_replicas(x: np.ndarray) -> np.ndarray:
   return np.isfinite(x.sum(axis=(0, 2, 3)))
 
 
-def count_rows(lost: list[BlowUp], num_samples: int, finite: int) -> list[report.Row]:
-  """How many replicas were lost and how many samples are not finite."""
-  return [report.Row('simulation', 'replicas lost', len(lost), reference=0.0),
-          report.Row('i.i.d.', 'samples not finite', num_samples - finite, reference=0.0)]
+def count_rows(
+  lost: list[BlowUp] | list[LostCopy], num_samples: int, finite: int
+) -> list[report.Row]:
+  """How many replicas were lost, of ladders on the lowest rung, and samples that are not finite."""
+  above = sum(record.rung > 0 for record in lost if isinstance(record, LostCopy))
+  rows = [report.Row('simulation', 'replicas lost', len(lost) - above, reference=0.0)]
+  if above:  # their ladders are cut there, what is reported is sound
+    rows.append(report.Row('simulation', 'copies lost on higher rungs', above, reference=0.0))
+  return [*rows, report.Row('i.i.d.', 'samples not finite', num_samples - finite, reference=0.0)]
 
 
 def notes(

@@ -145,3 +145,57 @@ def test_sigkill_at_random_moments(tmp_path):
   run(folder, num_parts=30)
   np.testing.assert_array_equal(dynamics.read_run(folder)[0], whole)
   assert json.loads((folder / 'run.json').read_text())['stride'] == 3
+
+
+def run_with_xtc(folder, num_parts=4):
+  """The small run, its replicas in XTC beside it."""
+  def on_part(part, read):
+    trajectory.export_part(folder, part, read, CHAIN, suffix='.xtc', replicas=range(3),
+                           interval=0.012)
+
+  run(folder, num_parts, on_part=on_part)
+
+
+TORN = """
+import os, signal
+from tests.test_dynamics import run_with_xtc
+
+whole, written = os.fsync, 0
+
+def tear(handle):
+  global written
+  written += 1
+  if written == {number}:
+    os.ftruncate(handle, os.fstat(handle).st_size // 2)
+    os.kill(os.getpid(), signal.SIGKILL)
+  whole(handle)
+
+os.fsync = tear
+run_with_xtc({folder!r})
+"""
+
+
+@pytest.mark.slow
+def test_a_file_torn_by_a_kill_is_written_again(tmp_path):
+  """Killed in the middle of a part, an XTC or a PDB: half a file is left under another name."""
+  run_with_xtc(tmp_path / 'whole')
+  folder = tmp_path / 'torn'
+  folder.mkdir()
+  root = pathlib.Path(__file__).parent.parent
+  for number in (2, 5, 12):
+    process = subprocess.run(
+      [sys.executable, '-c', TORN.format(number=number, folder=str(folder))], cwd=root)
+    assert process.returncode == -signal.SIGKILL
+  assert any(path.name.startswith('.') for path in folder.rglob('*'))  # what a kill left half done
+  run_with_xtc(folder)
+  found, expected = (
+    {path.relative_to(place): path.read_bytes() for path in place.rglob('[!.]*')
+     if path.is_file() and path.suffix in ('.npz', '.xtc', '.pdb')}
+    for place in (folder, tmp_path / 'whole'))
+  assert len(found) == 4 * (1 + 2 * 3)
+  # An .npz holds the time of its writing; what is in it is compared.
+  assert {path for path in found if found[path] != expected[path]} <= {
+    path for path in found if path.suffix == '.npz'}
+  for part in range(4):
+    for name, values in trajectory.read_part(tmp_path / 'whole', part).items():
+      np.testing.assert_array_equal(trajectory.read_part(folder, part)[name], values)

@@ -7,8 +7,11 @@ import pytest
 from experiments import evaluate_protein, molecules, protein, report_parts, report_protein
 from experiments.configs import protein as protein_config
 from experiments.configs.published_sizes import PUBLISHED_SIZES
+from tests.test_fast_folders import SIZES
+from twoforone import tempering
 from twoforone.datasets import chignolin, dataset
 from twoforone.evaluation import kinetics, structure
+from twoforone.simulate import BlowUp
 from twoforone.system import make_chain
 
 RNG = np.random.default_rng(0)
@@ -223,6 +226,9 @@ def test_the_published_presets_are_the_published_sizes(name):
   settings = config.simulate
   assert settings.parts * settings.frames_per_part * settings.stride == 6_000_000
   assert settings.replicas == 100 and settings.stride * settings.dt == 1.0
+  # As many samples as training frames, one of which the published commands leave out now and then.
+  assert config.sample.num_samples == size['samples']
+  assert SIZES[name][0] - size['samples'] in (0, 1)
   looked = config.evaluation  # the deeptime settings of the paper's code
   assert (looked.raw_angles, looked.tica_lag, looked.tica_bins) == (True, 100, 101)
   with pytest.raises(ValueError, match=r'must be requested from D\. E\. Shaw'):
@@ -245,3 +251,14 @@ def test_the_report_says_whether_the_parts_share_runs(tmp_path, kind):
   assert shared == (kind == 'published')
   assert ('the parts share runs and leak' in first) == shared
   assert ('frames of the other runs' in first) == ('Held out: runs 0,' in first) == (not shared)
+
+
+def test_copies_lost_on_higher_rungs_are_no_lost_replicas():
+  lost = [tempering.LostCopy(0, 0, 3, 1.0, 'bond too long'),
+          tempering.LostCopy(0, 2, 3, 1.0, 'bond too long'),
+          tempering.LostCopy(5, 1, 4, 1.0, 'not finite')]
+  rows = {row.metric: row.value for row in report_parts.count_rows(lost, 10, 9)}
+  assert rows == {'replicas lost': 1, 'copies lost on higher rungs': 2, 'samples not finite': 1}
+  rows = {row.metric: row.value for row in report_parts.count_rows(
+    [BlowUp(3, 2, 1.0, 'not finite')], 10, 10)}
+  assert rows == {'replicas lost': 1, 'samples not finite': 0}
