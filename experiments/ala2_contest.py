@@ -66,8 +66,8 @@ def run_method(config, world: World, name: str, seed: int, folder: pathlib.Path)
   made = METHODS[name](chosen, world, jax.random.key(seed), folder)
   sets = finite_sets(made)
   torsions = {TORSION + angle: counts for angle, counts in (made.torsions or {}).items()}
-  return score(world, made, sets, seed), torsions | {
-    use: histogram(x) for use, x in sets.items()}
+  planes = {use: histogram(x) for use, x in sets.items()}
+  return score(world, made, sets, planes, seed), torsions | planes
 
 
 def finite_sets(made: Made) -> dict[str, np.ndarray]:
@@ -78,17 +78,22 @@ def finite_sets(made: Made) -> dict[str, np.ndarray]:
   return {use: x for use, x in sets.items() if len(x)}
 
 
-def score(world: World, made: Made, sets: dict[str, np.ndarray], seed: int) -> dict[str, float]:
-  """The columns of a row and further numbers; NaN for what a method does not have."""
+def score(
+  world: World, made: Made, sets: dict[str, np.ndarray], planes: dict[str, np.ndarray], seed: int
+) -> dict[str, float]:
+  """The columns of a row and further numbers; NaN for what a method does not have.
+
+  `planes` are the histograms of the sets.
+  """
   train = world.split.train
   rows = [row._asdict() for row in evaluate.evaluate_ala2(
     sets, reference=world.split.test.x, kT=world.kT, seed=seed,
     training=[train.x[train.run == k] for k in np.unique(train.run)])]
   value = study.look_up(rows)
   further = {f'{use} {metric}': value(use, metric) for use in sets for metric in FURTHER}
-  exact = count_backbone(world.split.test.x)
-  for use, x in sets.items():
-    errors = ala2_flows.torsion_errors(count_backbone(x), exact)
+  exact = count_backbone(histogram(world.split.test.x))
+  for use, counts in planes.items():
+    errors = ala2_flows.torsion_errors(count_backbone(counts), exact)
     further |= {f'{use} {name}': error for name, error in errors.items()}
   return study.summarise(rows) | {
     'lost': made.lost, 'seconds': made.seconds, 'evaluations': made.evaluations,
@@ -96,9 +101,8 @@ def score(world: World, made: Made, sets: dict[str, np.ndarray], seed: int) -> d
     **(made.notes or {})}
 
 
-def count_backbone(x: np.ndarray) -> dict[str, np.ndarray]:
-  """Counts of φ and of ψ of frames of five beads."""
-  counts = histogram(x)
+def count_backbone(counts: np.ndarray) -> dict[str, np.ndarray]:
+  """Counts of φ and of ψ, of those of both."""
   return {'φ': counts.sum(axis=1), 'ψ': counts.sum(axis=0)}
 
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import fit
+from experiments import fit, report_parts
 from twoforone import simulate, trajectory
 from twoforone.baselines import (
   ala2_atoms,
@@ -28,7 +28,7 @@ from twoforone.datasets import dataset
 from twoforone.evaluation import densities, profiles, structure
 from twoforone.geometry import dihedral, keep
 
-T = TypeVar('T')
+Result = TypeVar('Result')
 
 JS_OF_FRAMES = 'JS of its own frames'  # a floor of what it learns from them
 TORSION_EDGES = np.linspace(-np.pi, np.pi, 61)
@@ -95,7 +95,7 @@ def generator(
   config, world: World, key, folder: pathlib.Path, *, settings, core: tuple[str, ...]
 ) -> Made:
   """BG-REM of all 22 atoms around a Cartesian core; the five beads of its draws."""
-  init_key, fit_key, draw_key = jax.random.split(key, 3)
+  init_key, fit_key, draw_key, run_key = jax.random.split(key, 4)
   table = ala2_atoms.make_ala2_table(core)
   atoms = mixed_coordinates.order_twins(world.atoms, table)
   coordinates = mixed_coordinates.make_mixed_coordinates(
@@ -113,18 +113,20 @@ def generator(
   decode, beads = jax.jit(jax.vmap(lambda q: coordinates.decode(q)[0])), list(world.beads)
   samples, sampling = timed(lambda: draw_in_batches(
     lambda keys: decode(sample(fitted.params, keys)[0]), draw_key, config.ala2.sample))
-  (chains, accepted), simulating = timed(lambda: simulate_density(
-    config.chains, density, fitted.params, jax.random.fold_in(key, 1), q[~last],
-    coordinates.num_circular))
-  x = np.asarray(decode(chains.reshape(-1, chains.shape[-1])))[:, beads]
-  lost = int(np.sum(~np.isfinite(chains).all(axis=(0, 2))))
-  counts, exact = (count_torsions(x, core) for x in (samples, world.test_atoms))
-  given, left = (structure.phi_psi(x) for x in (world.atoms[:, beads], world.split.test.x))
+
+  def simulate_atoms():
+    chains, accepted = simulate_density(config.chains, density, fitted.params, run_key, q[~last],
+                                        coordinates.num_circular)
+    return np.asarray(jax.lax.map(decode, chains))[:, :, beads], accepted
+
+  (x, accepted), simulating = timed(simulate_atoms)
+  counts, exact = (count_torsions(atoms, core) for atoms in (samples, world.test_atoms))
+  given, left = (structure.phi_psi(part) for part in (world.atoms[:, beads], world.split.test.x))
   notes = {'validation': fitted.validation, JS_OF_FRAMES: densities.torsion_js(given, left),
            'accepted steps': accepted}
-  return Made(samples[:, beads], x.reshape(*chains.shape[:2], *x.shape[1:]), lost,
-              fitted.seconds, torsions=counts, notes=notes | torsion_errors(counts, exact),
-              sampling=sampling, simulating=simulating)
+  return Made(samples[:, beads], x, int(np.sum(~report_parts.sound_replicas(x))), fitted.seconds,
+              torsions=counts, notes=notes | torsion_errors(counts, exact), sampling=sampling,
+              simulating=simulating)
 
 
 def simulate_density(
@@ -156,7 +158,9 @@ def simulate_density(
   return np.asarray(x[settings.burn_in_frames:, :, 0]), accepted
 
 
-def timed(make: Callable[[], T], folder: pathlib.Path | None = None) -> tuple[T, float]:
+def timed(
+  make: Callable[[], Result], folder: pathlib.Path | None = None
+) -> tuple[Result, float]:
   """(make(), its seconds), NaN where parts of it lay in the folder already."""
   resumed, start = folder is not None and trajectory.count_parts(folder), time.monotonic()
   made = make()
@@ -175,10 +179,14 @@ def count_torsions(x: np.ndarray, core: tuple[str, ...]) -> dict[str, np.ndarray
 def torsion_errors(
   counts: dict[str, np.ndarray], reference: dict[str, np.ndarray]
 ) -> dict[str, float]:
-  """rms error of the profile of each torsion where the reference's is below 4 kT."""
+  """rms error of the profile of each torsion where the reference's is below 4 kT.
+
+  A bin without a draw counts as one with half a draw.
+  """
   found = {}
   for name in counts:
-    model, exact = (densities.free_energy(part[name], 1.0) for part in (counts, reference))
+    model, exact = (densities.free_energy(np.maximum(part[name], 0.5), 1.0)
+                    for part in (counts, reference))
     found[f'rms F<4 of {name}'] = profiles.aligned_rms(model, exact, profiles.below(exact, 4))
   return found
 

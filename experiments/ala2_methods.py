@@ -4,6 +4,7 @@ All see the same training frames of five beads; force matching also their mapped
 Boltzmann generators of 22 atoms the all-atom frames of the same runs.
 """
 
+import math
 import pathlib
 import time
 
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import ala2_flows, dynamics, fit, stages, study
+from experiments import ala2_flows, dynamics, fit, report_parts, stages, study
 from experiments.ala2_flows import Made, World, timed
 from twoforone import energy, force, langevin, train
 from twoforone.baselines import (
@@ -103,7 +104,8 @@ def minimise_entropy(
     model, relative_entropy.make_mean_energy(model, settings.batch_size), sampler, optimizer,
     ratio=settings.ratio,
     observe=lambda x: (dihedral(x[0], x[1], x[2], x[3]) > 0).astype(jnp.float32))
-  x = dataset.subset(world.split.train, settings.walkers, 0).x
+  ladder = math.prod(rungs)
+  x = dataset.subset(world.split.train, settings.walkers // ladder * ladder, 0).x
   state = relative_entropy.init_state(
     sampler, optimizer, params, jnp.reshape(x, (-1, *rungs, *x.shape[1:])))
   run = relative_entropy.make_run(update, settings.updates)
@@ -129,8 +131,9 @@ def denoise(config, world: World, folder: pathlib.Path, objective: str) -> Made:
   (x, _, lost), simulating = timed(
     lambda: stages.simulate(chosen, model, params, system, start, folder / 'simulation'),
     folder / 'simulation')
-  return Made(samples, x, len(lost), study.training_cost(folder / 'model')['training [s]'],
-              sampling=sampling, simulating=simulating)
+  seconds = study.training_cost(folder / 'model')['training [s]']
+  return Made(samples, x, report_parts.count_lost(lost), seconds, sampling=sampling,
+              simulating=simulating)
 
 
 METHODS = {

@@ -29,7 +29,7 @@ def run(config: ConfigDict, workdir: str) -> dict:
     'simulation': [*structure.phi_psi(x[:, sound]).swapaxes(0, 1)]}
   interval = {'all-atom': data.interval, 'simulation': config.simulate.stride * config.simulate.dt}
   found = {
-    'lost': len(lost), 'basins': BASINS,
+    'lost': report_parts.count_lost(lost), 'basins': BASINS,
     'sets': {name: describe(config, torsions[name], interval[name]) for name in torsions},
     'clusters': cluster(config, torsions, interval)}
   report_kinetics.write(

@@ -41,7 +41,7 @@ def run(config: ConfigDict, workdir: str) -> int:
     scores = score_level(x[:, sound], info.kinetic[:, sound], info.virial[:, sound],
                          split.validation.x) if sound.sum() >= GROUPS else {}
     rows.append({**dict.fromkeys(COLUMNS, float('nan')), 'level': int(level), 'sigma': sigma,
-                 'lost': len(lost), **scores})
+                 'lost': report_parts.count_lost(lost), **scores})
     print(format_rows(rows[-1:]))
   floor = structure_floor(split)
   best = choose(rows)

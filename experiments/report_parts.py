@@ -32,20 +32,26 @@ def sound_replicas(x: np.ndarray) -> np.ndarray:
   return np.isfinite(x.sum(axis=(0, 2, 3)))
 
 
+def count_lost(lost: list[BlowUp] | list[LostCopy]) -> int:
+  """How many replicas were lost, of ladders those that were on the lowest rung."""
+  return sum(not isinstance(record, LostCopy) or record.rung == 0 for record in lost)
+
+
 def count_rows(
   lost: list[BlowUp] | list[LostCopy], num_samples: int, finite: int
 ) -> list[report.Row]:
-  """How many replicas were lost, of ladders on the lowest rung, and samples that are not finite."""
-  above = sum(record.rung > 0 for record in lost if isinstance(record, LostCopy))
-  rows = [report.Row('simulation', 'replicas lost', len(lost) - above, reference=0.0)]
+  """How many replicas and copies were lost, and how many samples are not finite."""
+  replicas = count_lost(lost)
+  above = len(lost) - replicas
+  rows = [report.Row('simulation', 'replicas lost', replicas, reference=0.0)]
   if above:  # their ladders are cut there, what is reported is sound
     rows.append(report.Row('simulation', 'copies lost on higher rungs', above, reference=0.0))
   return [*rows, report.Row('i.i.d.', 'samples not finite', num_samples - finite, reference=0.0)]
 
 
 def notes(
-  config, folder: pathlib.Path, split: Split, x: np.ndarray, lost: list[BlowUp], held_out: str,
-  others: str = 'of the other runs'
+  config, folder: pathlib.Path, split: Split, x: np.ndarray,
+  lost: list[BlowUp] | list[LostCopy], held_out: str, others: str = 'of the other runs'
 ) -> list[str]:
   """What was compared with what, how tempering went, and every replica that was lost.
 

@@ -230,6 +230,9 @@ def test_torsions_of_frames_are_counted_and_their_profiles_compared():
   np.testing.assert_array_equal(counts['phi'], np.histogram(angle, ala2_flows.TORSION_EDGES)[0])
   errors = ala2_flows.torsion_errors(counts, {name: 3 * found for name, found in counts.items()})
   assert len(errors) == 7 and max(errors.values()) < 1e-12  # a constant factor is no error
+  one = np.eye(60, dtype=int)[0]  # empty bins are no hole in the error
+  assert 5 < ala2_flows.torsion_errors({'phi': 4000 * one}, {'phi': np.full(60, 50)})[
+    'rms F<4 of phi'] * 60 / np.log(8000) < 10
   even, wave = np.full(60, 100), np.tile([200, 100], 30)
   assert ala2_flows.torsion_errors({'phi': wave}, {'phi': even})[
     'rms F<4 of phi'] == pytest.approx(np.log(2) / 2)
@@ -237,22 +240,34 @@ def test_torsions_of_frames_are_counted_and_their_profiles_compared():
 
 def test_rows_of_alanine_have_numbers_of_each_use_that_there_is():
   random = np.random.default_rng(3)
-  frames = random.normal(size=(2000, 5, 3)).astype(np.float32)
+
+  def draw(*shape):  # ψ is drawn to zero, φ is not
+    x = random.normal(size=(*shape, 5, 3))
+    x[..., 4, :] += 2.0 * (x[..., 1, :] - x[..., 2, :])
+    return x.astype(np.float32)
+
+  frames = draw(2000)
   part = dataset.Dataset(frames, None, np.zeros(2000, int), None, None)
   world = ala2_flows.World(dataset.Split(part, part, part), frames, 1, frames, (), 2.5)
-  x = random.normal(size=(40, 100, 5, 3)).astype(np.float32)
+  x = draw(40, 100)
   made = ala2_flows.Made(None, x, 0, 1.0, simulating=5.0, notes={'kept': 0.9})
-  found = ala2_contest.score(world, made, ala2_contest.finite_sets(made), 0)
+  sets = ala2_contest.finite_sets(made)
+  planes = {use: ala2_contest.histogram(part) for use, part in sets.items()}
+  found = ala2_contest.score(world, made, sets, planes, 0)
   assert set(ala2_contest.COLUMNS) <= set(found)
   assert np.isnan(found['i.i.d. JS']) and np.isnan(found['sampling [s]'])
   assert (found['simulation [s]'], found['kept']) == (5.0, 0.9)
-  assert not any(name.startswith('i.i.d. KL') for name in found)
+  assert all(np.isfinite(found[f'simulation {name}']) for name in ala2_contest.FURTHER)
   # The same density twice: JS of the 3600 bins of 4000 frames is mostly counting, of 400 less.
   assert 0 < found['simulation JS(φ, ψ) 20×20'] < found['sim. JS'] < 0.4
   helix = structure.basins(structure.phi_psi(x))['alpha_R']
   assert found['simulation population alpha_R'] == pytest.approx(helix.mean())
   # Of 60 bins with 67 of 4000 draws, a logarithm is known to 0.12, of 33 of 2000 to 0.17.
   assert found['simulation rms F<4 of φ'] == pytest.approx(np.hypot(0.12, 0.17), abs=0.1)
+  for k, name in enumerate(('φ', 'ψ')):
+    one = np.histogram(structure.phi_psi(x)[..., k], ala2_flows.TORSION_EDGES)[0]
+    np.testing.assert_array_equal(ala2_contest.count_backbone(planes['simulation'])[name], one)
+    assert (one.std() > 30) == (name == 'ψ')  # flat: counting alone makes 8
 
 
 def test_figure_3_is_drawn_as_far_as_its_rows_are_there():
@@ -320,6 +335,18 @@ def test_a_fit_ends_at_a_validation():
   x = np.zeros((500, 2), np.float32)
   with pytest.raises(ValueError, match='found 45, expected a multiple of validate_every = 10'):
     fit.fit(quadratic, jnp.zeros(2), x, x, make_settings(45), jax.random.key(0))
+
+
+@pytest.mark.parametrize('variant', ['ala2', 'ala2_paper', 'ala2_smoke'])
+def test_the_config_of_alanine_fills_the_legend_and_its_ladders(variant):
+  config = compare_config.get_config(variant)
+  part = dataset.Dataset(np.random.default_rng(0).normal(size=(10, 5, 3)), *[None] * 4)
+  world = ala2_flows.World(dataset.Split(part, part, part), None, 1, None, (), 2.5)
+  _, legend = ala2_contest.describe(config, world)
+  assert '{' not in legend and f'{config.ala2.sample.num_samples:,}' in legend
+  rungs = len(config.entropy.ladder)
+  assert config.entropy.ladder[0] == 1.0 and config.entropy.walkers // rungs > 1
+  assert config.entropy.stride % 5 == 0  # of the exchanges
 
 
 @pytest.mark.slow

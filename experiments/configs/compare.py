@@ -80,7 +80,7 @@ ALA2 = {
   'methods': ('BG-REM 4 atoms', 'BG-REM 6 atoms', 'Flow i.i.d.', 'CGNet', 'Flow-CGNet', 'RE',
               'RE tempering', 'diffusion, plain', 'diffusion, consistent'),
   **GENERATORS,
-  'chains': {  # on the generators' densities, in units of their coordinates' widths
+  'chains': {  # on the generators' densities, in widths of their coordinates and in rad
     'replicas': 1000, 'burn_in_frames': 10, 'frames': 40, 'stride': 25, 'step': 0.2},
   'flow': TRAIN | {'num_steps': 5000, 'batch_size': 512, 'widths': (128, 128),
                    'learning_rate': 1e-3, 'final_learning_rate': 1e-5},
