@@ -44,12 +44,14 @@ def load(config: ConfigDict) -> Molecule:
   """The frames and the native structure that `config.data` names.
 
   Raises:
-    ValueError: for an unknown kind, a `map` where there are no atoms to map, a native structure of
-      another number of beads.
+    ValueError: for an unknown kind, a `map` or forces of atoms where there are no atoms to map, a
+      native structure of another number of beads.
   """
-  if config.data.map and config.data.kind not in ('trajectories', 'shards'):
-    raise ValueError(f'data.map: found {config.data.map!r} for data.kind {config.data.kind!r}, '
-                     'expected none: its frames are of beads already')
+  for field in ('map', 'forces', 'constraints'):
+    value, kinds = config.data[field], ('trajectories', *['shards'] * (field == 'map'))
+    if value and config.data.kind not in kinds:
+      raise ValueError(f'data.{field}: found {value!r} for data.kind {config.data.kind!r}, '
+                       'expected none: its frames are of beads already')
   found = pick('data.kind', config.data.kind, {
     'trajectories': load_trajectories, 'metadynamics': load_metadynamics,
     'fast_folder': load_fast_folder, 'embedded': load_embedded,
@@ -125,8 +127,11 @@ def load_embedded(data) -> Molecule:
 def load_shards(data, length: int) -> Molecule:
   """The folder of `experiments.make_shards`; stretches of so many frames are read."""
   opened = shards.open_shards(data.path)
-  return Molecule(
-    blocks.read_stretches(opened, size=data.bound, length=length), load_native(data), opened)
+  stretches = blocks.read_stretches(opened, size=data.bound, length=length)
+  if stretches.forces is not None:
+    force_file.check_virial(
+      stretches, [f'{data.path}: forces of stretch {k}' for k in np.unique(stretches.run)])
+  return Molecule(stretches, load_native(data), opened)
 
 
 def divide(config, found: Molecule) -> tuple[dataset.Split, Callable | None]:

@@ -186,6 +186,21 @@ def test_beads_are_atoms_or_centres_or_any_weights(tmp_path, choice):
     molecules.load_trajectories(data)
 
 
+def test_forces_beside_trajectories_are_those_of_the_beads(tmp_path):
+  path, topology = write_run(tmp_path / 'a.xtc', 5, 0)
+  forces = RNG.normal(size=(5, BEADS, 3)).astype(np.float32)
+  np.save(tmp_path / 'a.npy', forces)
+  config = protein_config.get_config('smoke')
+  config.data.update({'topology': topology, 'trajectories': (path,),
+                      'forces': (str(tmp_path / 'a.npy'),)})
+  np.testing.assert_allclose(molecules.load(config).data.forces, forces, rtol=1e-6)
+  config.data.map, config.data.constraints = 'centre_of_mass', 'hydrogen_bonds'
+  np.testing.assert_allclose(molecules.load(config).data.forces, forces, rtol=1e-6)
+  config.data.kind, config.data.map = 'fast_folder', ''
+  with pytest.raises(ValueError, match=r'data\.forces: found .* for data\.kind .fast_folder'):
+    molecules.load(config)
+
+
 def write_chignolin(path, **changes):
   arrays = {'xyz': np.rint(1000 * hinge(8)[:, [0, 1, 2, 3, 4, 5, 4, 3, 2, 1]]).astype(np.int16)
             .reshape(2, 4, 10, 3), 'weight': np.ones((2, 4))}

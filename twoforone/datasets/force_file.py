@@ -5,6 +5,7 @@ No trajectory format that mdtraj reads gives its forces, so they come in a file 
 
 import os
 import pathlib
+from collections.abc import Sequence
 
 import mdtraj
 import numpy as np
@@ -42,27 +43,46 @@ def open_forces(
 
 
 def hydrogen_bonds(topology: mdtraj.Topology) -> Int[np.ndarray, 'bonds 2']:
-  """Every bond to a hydrogen: what most simulations constrain."""
-  return np.array([(bond.atom1.index, bond.atom2.index) for bond in topology.bonds
-                   if 'H' in (bond.atom1.element.symbol, bond.atom2.element.symbol)],
-                  int).reshape(-1, 2)
+  """Every bond to a hydrogen: what most simulations constrain.
+
+  Raises:
+    ValueError: for a hydrogen without a bond: its force would be left out of the map.
+  """
+  pairs = np.array([(bond.atom1.index, bond.atom2.index) for bond in topology.bonds
+                    if 'H' in (bond.atom1.element.symbol, bond.atom2.element.symbol)],
+                   int).reshape(-1, 2)
+  hydrogens = [atom.index for atom in topology.atoms if atom.element.symbol == 'H']
+  free = np.setdiff1d(hydrogens, pairs)
+  if len(free):
+    raise ValueError(f'topology: found {len(free)} hydrogens without a bond, the first is '
+                     f'{topology.atom(free[0])}; expected a topology with all bonds')
+  return pairs
 
 
-def check_virial(path: str | os.PathLike, data: Dataset) -> None:
-  """Passes where <F_i · (x_i - x_j)> = -3 kT is not excluded for half of the pairs or more.
+def check_virial(data: Dataset, labels: Sequence[str]) -> None:
+  """Passes where <F_i · (x_i - x_j)> = -3 kT is not excluded for half of the pairs of each run.
 
   Few frames exclude nothing. See `force_map.virial_identity`.
+
+  Args:
+    data: with forces.
+    labels: what errors call the forces of each run.
 
   Raises:
     ValueError: for forces in another unit or of other frames, or atoms whose constraints were left
       out of the map.
   """
-  if len(data.system.beads) < 2 or np.bincount(data.run).min() < FEWEST:
+  if len(data.system.beads) < 2:
     return
-  found = virial_identity(data.x, data.forces, data.run, num_blocks=BLOCKS,
-                          kT=thermal_energy(data.system.temperature))
-  if np.mean(np.abs(found.mean + 1) > TOLERANCE + 6 * found.error) > 0.5:
-    raise ValueError(
-      f'{path}: found <F_i · (x_i - x_j)> of {3 * np.median(found.mean):.3g} kT, the median of all '
-      'pairs of beads, expected -3 kT; are the forces in kJ/mol/nm (1 kcal/mol/Å is 41.84), of '
-      'these frames, and are constrained bonds named?')
+  kT = thermal_energy(data.system.temperature)
+  for run, label in zip(np.unique(data.run), labels, strict=True):
+    frames = np.flatnonzero(data.run == run)
+    if len(frames) < FEWEST:
+      continue
+    found = virial_identity(data.x[frames], data.forces[frames], data.run[frames], kT=kT,
+                            num_blocks=BLOCKS)
+    if np.mean(np.abs(found.mean + 1) > TOLERANCE + 6 * found.error) > 0.5:
+      raise ValueError(
+        f'{label}: found <F_i · (x_i - x_j)> of {3 * np.median(found.mean):.3g} kT, the median of '
+        'all pairs of beads, expected -3 kT; are the forces in kJ/mol/nm (1 kcal/mol/Å is 41.84), '
+        'of these frames, and are constrained bonds named?')

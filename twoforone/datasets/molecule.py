@@ -37,8 +37,8 @@ class Source(NamedTuple):
     file_interval: ps between the frames in the files, None when unknown.
     trusted: whether the interval was given, so that times in the files are not looked at.
     whole: whether molecules are closed across the periodic box.
-    forces: the file of forces beside each file of `runs`, None without forces.
-    force_matrix: from the forces on atoms to those on beads, [beads, atoms], or None.
+    forces: the file of forces beside each file of `runs`, None where there are none.
+    force_matrix: from the forces on atoms to those on beads, [beads, atoms]; None without forces.
   """
 
   runs: tuple[tuple[Path, ...], ...]
@@ -49,7 +49,7 @@ class Source(NamedTuple):
   file_interval: float | None
   trusted: bool
   whole: bool
-  forces: tuple[tuple[Path, ...], ...] | None
+  forces: tuple[tuple[Path | None, ...], ...]
   force_matrix: np.ndarray | None
 
 
@@ -63,10 +63,10 @@ def load_molecule(topology: Path, trajectories: Run | Sequence[Run], **options) 
   parts = list(read_beads(source))
   data = parts[0]._replace(x=np.concatenate([part.x for part in parts]),
                            run=np.concatenate([part.run for part in parts]))
-  if source.forces is None:
+  if source.force_matrix is None:
     return data
   data = data._replace(forces=np.concatenate([part.forces for part in parts]))
-  force_file.check_virial(source.forces[0][0], data)
+  force_file.check_virial(data, [str(paths[0]) for paths in source.forces])
   return data
 
 
@@ -103,6 +103,8 @@ def open_molecule(
   if (selection is None) == (cg_map is None):
     raise ValueError('selection: expected either a selection or a cg_map, found '
                      f'{"neither" if selection is None else "both"}')
+  if forces is None and constraints is not None:
+    raise ValueError(f'constraints: found {len(constraints)}, expected none without forces')
   if stride < 1 or (interval is not None and not interval > 0):
     raise ValueError(f'stride: found {stride}, interval: found {interval}, expected positive')
   atoms = trajectory_file.read_topology(topology)
@@ -119,8 +121,10 @@ def open_molecule(
                      'of different trajectories, expected one; give interval, or load the files '
                      'apart with strides that make it one')
   found = min(intervals, default=None) if interval is None else interval
-  force_runs = None if forces is None else _match_forces(forces, runs, atoms.n_atoms)
-  matrix = None if forces is None else maps.force_map(chosen, constraints)
+  force_runs, matrix = tuple((None,) * len(run) for run in runs), None
+  if forces is not None:
+    force_runs = _match_forces(forces, runs, atoms.n_atoms)
+    matrix = maps.force_map(chosen, constraints)
   return Source(runs, atoms, chosen, system, stride, found, interval is not None, whole,
                 force_runs, matrix)
 
@@ -138,24 +142,21 @@ def read_beads(source: Source) -> Iterator[Dataset]:
   interval = source.file_interval and source.file_interval * source.stride
   for run, paths in enumerate(source.runs):
     skip = 0
-    for k, path in enumerate(paths):
-      forces = source.forces and force_file.open_forces(
-        source.forces[run][k], source.topology.n_atoms)
+    for path, beside in zip(paths, source.forces[run], strict=True):
+      forces = beside and force_file.open_forces(beside, source.topology.n_atoms)
       for chunk in trajectory_file.read_chunks(
           path, source.topology, atoms, stride=source.stride, skip=skip, whole=closed,
           interval=None if source.trusted else source.file_interval):
         if len(chunk.r):
           x = maps.map_positions(used, chunk.r)
           _check_bonds(path, x, source, chunk.start)
-          mapped = None if forces is None else maps.map_forces(
-            source.force_matrix, forces[chunk.start:chunk.stop:source.stride])
-          part = make_dataset(
-            x, source.system, forces=mapped, interval=interval,
-            labels=(str(path), str(source.forces[run][k]) if source.forces else 'forces'))
+          mapped = None if forces is None else _map_forces(source, path, beside, forces, chunk)
+          part = make_dataset(x, source.system, forces=mapped, interval=interval,
+                              labels=(str(path), str(beside)))
           yield part._replace(run=np.full(len(x), run))
       if forces is not None and len(forces) != chunk.stop:
-        raise ValueError(f'{source.forces[run][k]}: found {len(forces)} frames, expected '
-                         f'{chunk.stop}, those of {path}')
+        raise ValueError(f'{beside}: found {len(forces)} frames, expected {chunk.stop}, those of '
+                         f'{path}')
       skip = (skip - chunk.stop) % source.stride
 
 
@@ -178,7 +179,9 @@ def load_native(
   return maps.map_positions(chosen, next(frames).r[0])
 
 
-def _as_runs(trajectories: Run | Sequence[Run]) -> tuple[tuple[Path, ...], ...]:
+def _as_runs(
+  trajectories: Run | Sequence[Run], name: str = 'trajectories'
+) -> tuple[tuple[Path, ...], ...]:
   def is_path(value):
     return isinstance(value, str | os.PathLike)
 
@@ -186,7 +189,7 @@ def _as_runs(trajectories: Run | Sequence[Run]) -> tuple[tuple[Path, ...], ...]:
     trajectories = [trajectories]
   runs = tuple((run,) if is_path(run) else tuple(run) for run in trajectories)
   if not runs or not all(runs):
-    raise ValueError(f'trajectories: found {list(trajectories)}, expected at least one file a run')
+    raise ValueError(f'{name}: found {list(trajectories)}, expected at least one file a run')
   return runs
 
 
@@ -194,7 +197,7 @@ def _match_forces(
   forces: Run | Sequence[Run], runs: tuple[tuple[Path, ...], ...], num_atoms: int
 ) -> tuple[tuple[Path, ...], ...]:
   """A file of forces, opened and checked, for each file of the runs."""
-  found = _as_runs(forces)
+  found = _as_runs(forces, 'forces')
   counts, expected = ([len(paths) for paths in files] for files in (found, runs))
   if counts != expected:
     raise ValueError(f'forces: found {counts} files in {len(counts)} runs, expected {expected}, '
@@ -203,6 +206,22 @@ def _match_forces(
     for path in paths:
       force_file.open_forces(path, num_atoms)
   return found
+
+
+def _map_forces(
+  source: Source, path: Path, beside: Path, forces: np.ndarray, chunk: trajectory_file.Chunk
+) -> np.ndarray:
+  """The forces on the beads in the frames of a chunk."""
+  rows = forces[chunk.start:chunk.stop:source.stride]
+  if len(rows) < len(chunk.r):
+    raise ValueError(f'{beside}: found {len(forces)} frames, expected {chunk.stop} or more, those '
+                     f'of {path}')
+  bad = np.flatnonzero(~np.isfinite(rows).all(axis=(1, 2)))
+  if len(bad):
+    raise ValueError(f'{beside}: found {len(bad)} frames with NaN or infinite forces among '
+                     f'{len(rows)}, the first is frame {chunk.start + source.stride * bad[0]}; '
+                     'expected finite numbers')
+  return maps.map_forces(source.force_matrix, rows)
 
 
 def _bonded_topology(source: Source, atoms: np.ndarray) -> mdtraj.Topology:
