@@ -81,7 +81,7 @@ ALA2 = {
               'RE tempering', 'diffusion, plain', 'diffusion, consistent'),
   **GENERATORS,
   'chains': {  # on the generators' densities, in widths of their coordinates and in rad
-    'replicas': 1000, 'burn_in_frames': 10, 'frames': 40, 'stride': 25, 'step': 0.2},
+    'replicas': 250, 'burn_in_frames': 10, 'frames': 40, 'stride': 100, 'step': 0.1},
   'flow': TRAIN | {'num_steps': 5000, 'batch_size': 512, 'widths': (128, 128),
                    'learning_rate': 1e-3, 'final_learning_rate': 1e-5},
   'student': {'num_samples': 100_000, 'batch_size': 10_000,
