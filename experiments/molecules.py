@@ -25,6 +25,10 @@ from twoforone.datasets import (
   trajectory_file,
 )
 
+# Fields of `data` that say what is done with atoms, and the kinds of data that read them.
+OF_ATOMS = {'map': ('trajectories', 'shards'), 'forces': ('trajectories',),
+            'constraints': ('trajectories',)}
+
 
 class Molecule(NamedTuple):
   """A molecule and what is known of it.
@@ -47,11 +51,10 @@ def load(config: ConfigDict) -> Molecule:
     ValueError: for an unknown kind, a `map` or forces of atoms where there are no atoms to map, a
       native structure of another number of beads.
   """
-  for field in ('map', 'forces', 'constraints'):
-    value, kinds = config.data[field], ('trajectories', *['shards'] * (field == 'map'))
-    if value and config.data.kind not in kinds:
-      raise ValueError(f'data.{field}: found {value!r} for data.kind {config.data.kind!r}, '
-                       'expected none: its frames are of beads already')
+  for field, kinds in OF_ATOMS.items():
+    if config.data[field] and config.data.kind not in kinds:
+      raise ValueError(f'data.{field}: found {config.data[field]!r} for data.kind '
+                       f'{config.data.kind!r}, expected none: its frames are of beads already')
   found = pick('data.kind', config.data.kind, {
     'trajectories': load_trajectories, 'metadynamics': load_metadynamics,
     'fast_folder': load_fast_folder, 'embedded': load_embedded,

@@ -68,7 +68,7 @@ def draw(
     family = families.setdefault(re.split(r'[ ,]', name)[0], {'exact': exact})
     family[name] = curve(found['s'], found['energy'])
   generators = {name: found for name, found in families.get('BG-REM', {'exact': exact}).items()
-                if not name.endswith((toy_methods.CONTROL, toy_methods.LADDER))}
+                if not name.endswith((toy_methods.CONTROL, toy_methods.SEVERAL))}
   figures = {'compare': plots.curves(families, x_label='s', y_label='free energy [kT]'),
              FIGURES[config.system]: figures_compare.toy_figure(
                toys.define(config.system), generators)}

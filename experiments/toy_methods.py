@@ -111,7 +111,7 @@ def on_trajectories(method: Callable) -> Callable:
 
 UPDATES = ('population', 'effective', 'evaluations', 'resampled')
 """What rows of relative entropy keep of each update, `relative_entropy.Log`."""
-CONTROL, LADDER = ', Metropolis data', ', temperatures'  # end the names of methods on other draws
+CONTROL, SEVERAL = ', Metropolis data', ', temperatures'  # end the names of methods on other draws
 METHODS = {
   'histogram': histogram,
   'BG-REM spline': toy_flows.generator_spline, 'BG-REM affine': toy_flows.generator_affine,
@@ -123,7 +123,7 @@ METHODS = {
   'diffusion, plain': diffusion_plain, 'diffusion, consistent': diffusion_consistent,
   f'BG-REM spline{CONTROL}': on_trajectories(toy_flows.generator_spline),
   f'Flow i.i.d.{CONTROL}': on_trajectories(toy_flows.flow_iid),
-  f'BG-REM NICE{LADDER}': toy_flows.generator_temperatures,
+  f'BG-REM NICE{SEVERAL}': toy_flows.generator_temperatures,
 }
 
 

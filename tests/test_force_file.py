@@ -84,6 +84,9 @@ def test_one_wrong_run_is_found_among_others_and_named(tmp_path):
 
 def test_constrained_bonds_are_those_to_hydrogen():
   np.testing.assert_array_equal(np.sort(force_file.hydrogen_bonds(TOPOLOGY)), [[1, 3], [1, 4]])
+  unknown = TOPOLOGY.copy()
+  unknown.add_atom('X', None, unknown.residue(0))
+  assert len(force_file.hydrogen_bonds(unknown)) == 2
   bare = TOPOLOGY.copy()
   bare._bonds = bare._bonds[:3]
   with pytest.raises(ValueError, match=r'found 1 hydrogens without a bond, .* ALA\S*-HA2'):

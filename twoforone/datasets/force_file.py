@@ -48,10 +48,9 @@ def hydrogen_bonds(topology: mdtraj.Topology) -> Int[np.ndarray, 'bonds 2']:
   Raises:
     ValueError: for a hydrogen without a bond: its force would be left out of the map.
   """
-  pairs = np.array([(bond.atom1.index, bond.atom2.index) for bond in topology.bonds
-                    if 'H' in (bond.atom1.element.symbol, bond.atom2.element.symbol)],
-                   int).reshape(-1, 2)
-  hydrogens = [atom.index for atom in topology.atoms if atom.element.symbol == 'H']
+  hydrogens = [atom.index for atom in topology.atoms if atom.element is mdtraj.element.hydrogen]
+  bonds = np.array([(i.index, j.index) for i, j in topology.bonds], int).reshape(-1, 2)
+  pairs = bonds[np.isin(bonds, hydrogens).any(axis=1)]
   free = np.setdiff1d(hydrogens, pairs)
   if len(free):
     raise ValueError(f'topology: found {len(free)} hydrogens without a bond, the first is '
