@@ -9,6 +9,9 @@ import concurrent.futures
 import hashlib
 import json
 import multiprocessing
+import multiprocessing.connection
+import os
+import threading
 import time
 
 import numpy as np
@@ -27,11 +30,24 @@ def run(config: ConfigDict, workdir: str) -> dict[str, str]:
   folders = [workdir / f'run_{k}' for k in range(config.runs)]
   count_parts(folders)  # a gap is an error now, not after hours
   with concurrent.futures.ProcessPoolExecutor(
-      config.processes, mp_context=multiprocessing.get_context('spawn')) as pool:
+      config.processes, mp_context=multiprocessing.get_context('spawn'),
+      initializer=end_with_parent) as pool:
     jobs = [pool.submit(simulate_run, config.to_json(), str(folder), k)
             for k, folder in enumerate(folders)]
     report_progress(jobs, folders, num_parts, config.part)
   return assemble(config, workdir, folders, num_parts)
+
+
+def end_with_parent() -> None:
+  """Ends this process at once when the one that started it is gone.
+
+  A worker that outlived a killed command would write into the folder of the next one.
+  """
+  def wait():
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+  threading.Thread(target=wait, daemon=True).start()
 
 
 def simulate_run(config_json: str, folder: str, index: int) -> None:

@@ -1,5 +1,11 @@
 """The OpenMM generator: an L residue, the right atoms, a force map that respects constraints."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 
@@ -108,6 +114,44 @@ def test_a_run_taken_up_again_gives_the_bytes_of_an_uninterrupted_one(tmp_path):
     (tmp_path / folder / 'part_00001.npz').unlink()
   assert generate_ala2.run(config, str(tmp_path)) == paths
   assert {name: (tmp_path / path).read_bytes() for name, path in paths.items()} == whole
+
+
+PARENT = """
+import multiprocessing, sys, time
+from experiments.generate_ala2 import end_with_parent
+
+def work(path):
+  end_with_parent()
+  beat = 0
+  while True:
+    beat += 1
+    open(path, 'w').write(str(beat))
+    time.sleep(0.02)
+
+if __name__ == '__main__':
+  multiprocessing.get_context('spawn').Process(target=work, args=(sys.argv[1],)).start()
+  time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_ends_when_its_command_is_killed(tmp_path):
+  script, path = tmp_path / 'parent.py', tmp_path / 'beats'
+  script.write_text(PARENT)
+  parent = subprocess.Popen([sys.executable, script, path], env=os.environ | {'PYTHONPATH': '.'})
+  while not path.exists():
+    assert parent.poll() is None
+    time.sleep(0.1)
+  parent.send_signal(signal.SIGKILL)
+  parent.wait()
+  beats, still = path.read_text(), 0
+  for _ in range(100):  # ten seconds for a thread that has only to wake up
+    time.sleep(0.1)
+    still = still + 1 if path.read_text() == beats else 0
+    beats = path.read_text()
+    if still == 10:
+      return
+  pytest.fail('the worker still writes ten seconds after its command was killed')
 
 
 @pytest.mark.slow
