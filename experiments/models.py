@@ -90,7 +90,8 @@ def make_network(config, noise: Schedule, num_beads: int, statistics: Statistics
   base, noise_widths = not config.prior, tuple(config.noise_widths)
   if config.kind == 'invariant':
     return InvariantEnergy(
-      noise, statistics.invariants, tuple(config.widths), noise_widths, base=base)
+      noise, statistics.invariants, tuple(config.widths), noise_widths, base=base,
+      squares=config.squares)
   if config.kind == 'equivariant':
     return EquivariantEnergy(
       noise, statistics.pairs, config.width, config.vectors, config.num_layers,

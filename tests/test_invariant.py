@@ -115,6 +115,23 @@ def test_parameters_get_a_gradient_from_the_first_step():
   assert np.isfinite(norms).all() and max(norms) > 0
 
 
+def test_it_sees_squared_distances_when_asked():
+  x = np.random.default_rng(0).standard_normal((4000, 5, 3)).astype(np.float32)
+  plain = InvariantEnergy(SCHEDULE, fit_invariants(x), widths=(16,))
+  squares = plain.copy(squares=True)
+  shapes = [jax.eval_shape(model.init, jax.random.key(0), x[0], T, jnp.arange(5))['params']
+            ['Dense_1']['kernel'].shape for model in (plain, squares)]
+  assert shapes == [(10 + 10 + 5 + 5, 16), (10 + 10 + 10 + 5 + 5, 16)]
+  # Whitened: the mean is 0 at any noise, the width of order one.
+  frames, t = jnp.asarray(x), jnp.float32(0.5)
+  alpha, sigma = SCHEDULE.alpha(t), SCHEDULE.sigma(t)
+  noised = alpha * frames + sigma * jax.random.normal(jax.random.key(1), frames.shape)
+  d = jax.vmap(lambda x: geometry.distances(x, squares.invariants.pairs))(noised)
+  found = squares._whitened_squares(d, alpha, sigma)
+  np.testing.assert_allclose(found.mean(axis=0), 0, atol=0.06)  # of 4,000: 4 standard errors
+  assert ((found.std(axis=0) > 0.5) & (found.std(axis=0) < 2)).all()
+
+
 @pytest.mark.parametrize('beads', [4, 10, 56])
 def test_any_bead_count(beads):
   phi, params, _, x = start(beads)

@@ -28,6 +28,7 @@ DEFAULT = {
     'kind': 'invariant',       # 'equivariant', 'transformer' or 'direct_transformer'
     'prior': False,            # fitted bonds, angles and repulsion; the network learns the rest
     'widths': (128, 128, 128),  # invariant: hidden layers
+    'squares': False,          # invariant: sees squared distances too
     'width': 96, 'num_layers': 2,  # equivariant, transformer
     'vectors': 16, 'cutoff': 0.0,  # equivariant: per bead; whitened length, 0 for all pairs
     'heads': 8, 'head_dim': 64,    # transformer

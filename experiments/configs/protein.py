@@ -58,7 +58,9 @@ EVALUATION = {
 }
 
 DEFAULT = {
-  'network': {'widths': (256, 256, 256), 'prior': True},
+  # Squared distances: 1.4 % off the validation loss of chignolin at sigma = 0.7, 0.9 % at 0.3, for
+  # 0.2 % more at 0.03 (3,000 steps, one seed).
+  'network': {'widths': (256, 256, 256), 'squares': True, 'prior': True},
   # Ten thousand frames are few for a chain: without decay and with more draws the low noise is
   # learned by heart. Both by the validation loss of deca-alanine, lower at every noise level.
   'loss': {'sigma_min': 0.008, 'low_noise_fraction': 0.25},
@@ -73,7 +75,8 @@ DEFAULT = {
 
 METADYNAMICS = {
   'data': {'kind': 'metadynamics', 'name': 'chignolin', 'resample': 40_000,
-           'fold': (20, 21, 22, 23, 24)}}
+           'fold': (20, 21, 22, 23, 24)},
+  'train': {'num_steps': 20_000}}
 
 
 def published(name: str) -> dict:

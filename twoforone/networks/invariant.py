@@ -83,6 +83,8 @@ class InvariantEnergy(nn.Module):
     noise_widths: where on the sigma axis the noise features change, see `make_noise_features`.
     stiff_fade: sigma at which the harmonic term of near pairs has fallen to a quarter.
     base: False leaves |x|²/2 and the harmonic term out, for a `prior` to bring.
+    squares: True shows the squared distances too: under much noise the log-density is linear in
+      them to leading order, and the folds of a chain are told apart there.
   """
 
   schedule: Schedule
@@ -91,6 +93,7 @@ class InvariantEnergy(nn.Module):
   noise_widths: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
   stiff_fade: float = 0.3
   base: bool = True
+  squares: bool = False
 
   @nn.compact
   def __call__(self, x: Beads, t: Scalar, species: Int[Array, ' beads']) -> Scalar:
@@ -99,7 +102,8 @@ class InvariantEnergy(nn.Module):
     noise = make_noise_features(self.schedule, self.noise_widths)(t)
     d = distances(x, self.invariants.pairs)
     u = self._whitened(d, alpha, sigma)
-    h = jnp.concatenate([u, jnp.exp(-d / self.invariants.distance_mean.mean()),
+    squares = [self._whitened_squares(d, alpha, sigma)] if self.squares else []
+    h = jnp.concatenate([u, *squares, jnp.exp(-d / self.invariants.distance_mean.mean()),
                          self._volumes(x, alpha, sigma), noise])
     code = nn.silu(nn.Dense(32)(noise))
     for width in self.widths:
@@ -109,9 +113,18 @@ class InvariantEnergy(nn.Module):
 
   def _whitened(self, d, alpha, sigma):
     """Each distance whitened at this noise level."""
+    mean, width = self._moments(alpha, sigma)
+    return (d - mean) / width
+
+  def _whitened_squares(self, d, alpha, sigma):
+    """d² likewise: its mean is exact, its width that of a distance near its mean."""
+    mean, width = self._moments(alpha, sigma)
+    return (d**2 - mean**2) / (2 * mean * width)
+
+  def _moments(self, alpha, sigma):
     known = self.invariants
     mean = jnp.sqrt(alpha**2 * (known.distance_mean**2 + known.distance_std**2) + 6 * sigma**2)
-    return (d - mean) / jnp.sqrt(alpha**2 * known.distance_std**2 + 2 * sigma**2)
+    return mean, jnp.sqrt(alpha**2 * known.distance_std**2 + 2 * sigma**2)
 
   def _stiff(self, u, sigma):
     """u²/2 of pairs one or two bonds apart: keeps bonds and angles in place from the first step."""
