@@ -22,6 +22,14 @@ def make_sampler(config, model: Model) -> sampler.Sampler:
     return sampler.make_dpm_sampler(
       model.score, model.schedule, num_steps=config.sample.num_steps,
       stochastic_above=config.sample.stochastic_above)
+  if config.sample.kind == 'resampled':
+    if model.energy is None:
+      raise ValueError("sample.kind: a direct score has no energy to weigh samples with; set "
+                       "'dpm_solver'")
+    return sampler.make_resampled_sampler(
+      model.energy, model.schedule, num_steps=config.sample.num_steps,
+      resample_above=config.sample.resample_above,
+      stochastic_above=config.sample.stochastic_above)
   if config.sample.kind == 'flow':
     return sampler.make_ode_sampler(
       model.score, model.schedule, num_steps=config.sample.num_steps)[0]

@@ -1,10 +1,12 @@
 """The experiment on any molecule: its loaders, its report, and a whole run made small."""
 
+import types
+
 import mdtraj
 import numpy as np
 import pytest
 
-from experiments import evaluate_protein, molecules, protein, report_parts, report_protein
+from experiments import evaluate_protein, molecules, protein, report_parts, report_protein, uses
 from experiments.configs import protein as protein_config
 from experiments.configs.published_sizes import PUBLISHED_SIZES
 from tests.test_fast_folders import SIZES
@@ -251,6 +253,14 @@ def test_the_published_presets_are_the_published_sizes(name):
   config.data.map = 'centre_of_mass'
   with pytest.raises(ValueError, match=r"data\.map: found 'centre_of_mass' for data\.kind"):
     molecules.load(config)
+
+
+def test_a_direct_score_cannot_weigh_its_samples():
+  config = protein_config.get_config('smoke')
+  assert config.sample.kind == 'resampled'
+  direct = types.SimpleNamespace(energy=None)
+  with pytest.raises(ValueError, match=r'sample\.kind: a direct score has no energy'):
+    uses.make_sampler(config, direct)
 
 
 @pytest.mark.parametrize('kind', ['runs', 'published'])

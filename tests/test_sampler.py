@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests import systems
-from twoforone import sampler
+from twoforone import energy, sampler
 from twoforone.geometry import keep
 from twoforone.schedule import cosine_schedule, vp_schedule
 
@@ -164,3 +164,74 @@ def test_the_density_counts_the_dimensions_of_the_projection():
   noised = float(schedule.alpha(0.0) ** 2 * v + schedule.sigma(0.0) ** 2)
   np.testing.assert_allclose(log_density(None, jnp.zeros((1, 2))), -np.log(2 * np.pi * noised),
                              atol=2 * 0.003)  # as above
+
+
+PEAK, WIDTH, SHARE, WRONG = 2.0, 0.2, 0.8, 0.5
+
+
+def two_peaks(params, x, t):
+  """-log p_t of two normal peaks on a line, with a wrong share above sigma = 0.7, plus a level."""
+  alpha, sigma = SCHEDULE.alpha(t), SCHEDULE.sigma(t)
+  share = jnp.where(sigma > 0.7, params['share'], SHARE)
+  logs = -0.5 * (x[0, 0] - alpha * PEAK * jnp.array([1.0, -1.0])) ** 2 / (
+    (alpha * WIDTH) ** 2 + sigma**2)
+  rest = 0.5 * jnp.sum(x[0, 1:] ** 2)
+  return rest + params['level'] * t - jax.nn.logsumexp(
+    logs, b=jnp.stack([share, 1 - share])) + 0.5 * jnp.log((alpha * WIDTH) ** 2 + sigma**2)
+
+
+@functools.cache
+def peaks(resample_above):
+  """The resampled walk, or for 0 the plain one."""
+  if resample_above:
+    return jax.jit(sampler.make_resampled_sampler(
+      two_peaks, SCHEDULE, num_steps=60, resample_above=resample_above, project=keep),
+      static_argnums=2)
+  return jax.jit(sampler.make_dpm_sampler(
+    energy.make_score(two_peaks), SCHEDULE, num_steps=60, stochastic_above=0.01, project=keep),
+    static_argnums=2)
+
+
+def share_of_the_right_peak(resample_above, share, level=0.0, count=4000):
+  params = {'share': jnp.float32(share), 'level': jnp.float32(level)}
+  x = np.asarray(peaks(resample_above)(params, jax.random.key(0), (count, 1, 2)))[:, 0, 0]
+  assert np.isfinite(x).all() and (np.abs(np.abs(x) - PEAK) < 6 * WIDTH).all()
+  assert len(np.unique(x)) > 0.99 * count  # copies have parted; float32 has equal ones by chance
+  return np.mean(x > 0), np.std(np.abs(x))
+
+
+def test_resampling_gives_what_the_energy_says_where_the_walk_does_not():
+  error = np.sqrt(SHARE * (1 - SHARE) / 4000)
+  walked, _ = share_of_the_right_peak(0, WRONG)
+  assert walked < SHARE - 20 * error  # a wrong score at high noise spoils the populations
+  found, width = share_of_the_right_peak(0.4, WRONG)
+  # Copies are not independent: the effective number is at least a quarter of the population.
+  assert abs(found - SHARE) < 4 * 2 * error
+  assert abs(width - WIDTH) < 4 * WIDTH / np.sqrt(2 * 1000)
+  # Above 0.75 the energy is wrong too, and resampling there follows it.
+  assert share_of_the_right_peak(0.75, WRONG)[0] < SHARE - 20 * error
+
+
+def test_resampling_leaves_a_right_walk_alone_and_levels_have_no_say():
+  found, width = share_of_the_right_peak(0.4, SHARE)
+  assert abs(found - SHARE) < 4 * np.sqrt(SHARE * (1 - SHARE) / 4000)
+  assert abs(width - WIDTH) < 4 * WIDTH / np.sqrt(2 * 4000)
+  # A constant of each level cancels in the weights, to float32.
+  np.testing.assert_allclose(share_of_the_right_peak(0.4, WRONG, level=30.0),
+                             share_of_the_right_peak(0.4, WRONG), atol=2e-3)
+
+
+def test_samples_without_finite_energy_have_no_weight():
+  def blind(params, x, t):
+    return jnp.where((x[0, 0] > 1) & (SCHEDULE.sigma(t) > 0.9), jnp.nan, 0.5 * jnp.sum(x**2))
+
+  sample = sampler.make_resampled_sampler(blind, SCHEDULE, num_steps=30, project=keep)
+  assert np.isfinite(np.asarray(jax.jit(sample, static_argnums=2)(
+    None, jax.random.key(0), (200, 1, 2)))).all()
+
+
+@pytest.mark.parametrize('above, beyond', [(0.005, 0.01), (1.0, 0.01)])
+def test_weights_need_stochastic_steps(above, beyond):
+  with pytest.raises(ValueError, match=f'resample_above: found {above}, expected a sigma from '):
+    sampler.make_resampled_sampler(
+      two_peaks, SCHEDULE, resample_above=above, stochastic_above=beyond)

@@ -7,15 +7,17 @@ bound never acts once alpha is of order one.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
+from twoforone.energy import make_score
 from twoforone.geometry import centre
 from twoforone.schedule import Schedule
-from twoforone.types import Params, PRNGKey, ProjectFn, ScoreFn
+from twoforone.types import EnergyFn, Params, PRNGKey, ProjectFn, ScoreFn
 
 Sampler = Callable[..., Float[Array, 'samples beads dim']]
 Times = Float[np.ndarray, ' times']
@@ -94,35 +96,111 @@ def make_dpm_sampler(
     bound: limit on each coordinate of the x_0 estimate, whitened.
     project: of noise and estimates, as the energy's.
   """
-  times = log_snr_times(schedule, num_steps)
-  denoise = _make_denoiser(score, schedule, bound, project)
-
-  def step(params, carry, key, t, s):
-    x, last, last_t = carry
-    sigma_t, (alpha_s, sigma_s) = schedule.sigma(t), _levels(schedule, s)
-    clean = denoise(params, x, t)
-    log_snr = [_log_snr(schedule, time) for time in (last_t, t, s)]
-    h = log_snr[2] - log_snr[1]
-    r = (log_snr[1] - log_snr[0]) / h
-    multistep = (1 + 1 / (2 * r)) * clean - 1 / (2 * r) * last
-    estimate = jnp.where(r > 0, multistep, clean)
-    eta = jnp.where(sigma_s > stochastic_above, 1.0, 0.0)
-    x = (sigma_s / sigma_t) * jnp.exp(-eta * h) * x - alpha_s * jnp.expm1(-(1 + eta) * h) * estimate
-    noise = jax.random.normal(key, x.shape, x.dtype)
-    return project(x + sigma_s * jnp.sqrt(-jnp.expm1(-2 * eta * h)) * noise), clean, t
+  walk = _make_walk(score, schedule, num_steps, stochastic_above, bound, project)
 
   def sample_one(params, key, shape):
     key_start, key_steps = jax.random.split(key)
     x = project(jax.random.normal(key_start, shape))
-    pairs = jnp.asarray(np.stack([times[:-1], times[1:]], axis=1), jnp.float32)
-    keys = jax.random.split(key_steps, len(pairs))
+    keys = jax.random.split(key_steps, len(walk.pairs))
     (x, _, _), _ = jax.lax.scan(
-      lambda carry, inputs: (step(params, carry, inputs[0], *inputs[1]), None),
-      (x, jnp.zeros_like(x), pairs[0, 0]), (keys, pairs))
-    end = jnp.float32(times[-1])
-    return 0.5 * (x / schedule.alpha(end) + denoise(params, x, end))
+      lambda carry, inputs: (walk.step(params, carry, inputs[0], *inputs[1])[0], None),
+      (x, jnp.zeros_like(x), walk.pairs[0, 0]), (keys, walk.pairs))
+    return walk.finish(params, x)
 
   return _batched(sample_one)
+
+
+def make_resampled_sampler(
+  energy: EnergyFn, schedule: Schedule, *, num_steps: int = 100, resample_above: float = 0.4,
+  threshold: float = 0.5, stochastic_above: float = 0.01, bound: float = 10.0,
+  project: ProjectFn = centre
+) -> Sampler:
+  """sample(params, key, shape) -> x: the DPM-Solver's walk, its errors weighed by the energy.
+
+  A step from t to s weighs a sample by
+
+    w = exp(energy(x_t, t) - energy(x_s, s)) q(x_t | x_s) / p(x_s | x_t),
+
+  q the noising and p the step that was drawn, both normal, so that the samples of a level follow
+  its energy whatever errors the steps made: the score of a level need only be the gradient of
+  its energy, not agree with the next one's. While sigma is above `resample_above`, where folds are
+  decided, all samples of a call are one population, drawn again by their weights (systematically)
+  whenever 1 / Σ w² falls below `threshold` of their number, and once at the end. Below, each goes
+  its own way, and copies part. Energies may differ from -log p_t by a constant of each level. Each
+  weighed step takes a call of the energy beside that of the score. Samples of one call are not
+  independent of each other; one whose energy is not finite has no weight.
+
+  Args:
+    energy: of the whitened positions.
+    schedule: of the noise.
+    num_steps: number of score calls.
+    resample_above: sigma above which there are weights.
+    threshold: effective share of the population at which it is drawn again.
+    stochastic_above: sigma above which steps are stochastic, at most `resample_above`.
+    bound: limit on each coordinate of the x_0 estimate, whitened.
+    project: of noise and estimates, as the energy's.
+
+  Raises:
+    ValueError: when steps would be weighed that are not stochastic, or no step would be.
+
+  Source: sequential Monte Carlo samplers (Del Moral, Doucet and Jasra 2006, eq. 8) along the
+  reverse diffusion, as Phillips et al. (2024).
+  """
+  if not stochastic_above <= resample_above < 1:
+    raise ValueError(f'resample_above: found {resample_above}, expected a sigma from '
+                     f'stochastic_above = {stochastic_above} to below 1')
+  score = make_score(energy)
+  walk = _make_walk(score, schedule, num_steps, stochastic_above, bound, project)
+  weighed = int(jnp.sum(schedule.sigma(walk.pairs[:, 1]) > resample_above))
+
+  def transition(x, y, noise, t, s):
+    """log q(x | y) - log p(y | x), up to a constant of the two levels."""
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = _levels(schedule, t), _levels(schedule, s)
+    ratio = alpha_t / alpha_s
+    log_q = -0.5 * jnp.sum((x - ratio * y) ** 2) / (sigma_t**2 - (ratio * sigma_s) ** 2)
+    return log_q + 0.5 * jnp.sum(noise**2)
+
+  def sample(params, key, shape):
+    key_start, key_above, key_below = jax.random.split(key, 3)
+    count = shape[0]
+
+    def begin(key):
+      x = project(jax.random.normal(key, shape[1:]))
+      reduced = energy(params, x, walk.pairs[0, 0])
+      return x, jnp.zeros_like(x), reduced, 0.5 * jnp.sum(x**2) - reduced
+
+    def above(carry, inputs):
+      population, last_t = carry
+      key, (t, s) = inputs
+      key, key_again = jax.random.split(key)
+
+      def move(key, x, last, reduced, log_w):
+        (y, clean, _), noise = walk.step(params, (x, last, last_t), key, t, s)
+        ahead = energy(params, y, s)
+        log_w = log_w + reduced - ahead + transition(x, y, noise, t, s)
+        return y, clean, ahead, jnp.where(jnp.isfinite(log_w), log_w, -jnp.inf)
+
+      *state, log_w = jax.vmap(move)(jax.random.split(key, count), *population)
+      w = jax.nn.softmax(log_w)
+      again = (1 / jnp.sum(w**2) < threshold * count) | (s == walk.pairs[weighed - 1, 1])
+      chosen = jnp.where(again, _draw_again(key_again, w), jnp.arange(count))
+      population = *(values[chosen] for values in state), jnp.where(again, 0.0, log_w)
+      return (population, t), None
+
+    def below(key, x, last):
+      keys = jax.random.split(key, len(walk.pairs) - weighed)
+      (x, _, _), _ = jax.lax.scan(
+        lambda carry, inputs: (walk.step(params, carry, inputs[0], *inputs[1])[0], None),
+        (x, last, walk.pairs[weighed - 1, 0]), (keys, walk.pairs[weighed:]))
+      return walk.finish(params, x)
+
+    population = jax.vmap(begin)(jax.random.split(key_start, count))
+    ((x, last, *_), _), _ = jax.lax.scan(
+      above, (population, walk.pairs[0, 0]),
+      (jax.random.split(key_above, weighed), walk.pairs[:weighed]))
+    return jax.vmap(below)(jax.random.split(key_below, count), x, last)
+
+  return sample
 
 
 def make_ode_sampler(
@@ -183,6 +261,48 @@ def make_ode_sampler(
     return base + jnp.sum(growth) + dimensions * shrink
 
   return _batched(sample_one), log_density
+
+
+class _Walk(NamedTuple):
+  """The DPM-Solver's way down: its times [steps, 2], one step, and the end from t = 0."""
+
+  pairs: Array
+  step: Callable
+  finish: Callable
+
+
+def _make_walk(score, schedule, num_steps, stochastic_above, bound, project) -> _Walk:
+  """step(params, (x, last, last_t), key, t, s) -> ((x_s, clean, t), the noise that it added)."""
+  times = log_snr_times(schedule, num_steps)
+  denoise = _make_denoiser(score, schedule, bound, project)
+
+  def step(params, carry, key, t, s):
+    x, last, last_t = carry
+    sigma_t, (alpha_s, sigma_s) = schedule.sigma(t), _levels(schedule, s)
+    clean = denoise(params, x, t)
+    log_snr = [_log_snr(schedule, time) for time in (last_t, t, s)]
+    h = log_snr[2] - log_snr[1]
+    r = (log_snr[1] - log_snr[0]) / h
+    multistep = (1 + 1 / (2 * r)) * clean - 1 / (2 * r) * last
+    estimate = jnp.where(r > 0, multistep, clean)
+    eta = jnp.where(sigma_s > stochastic_above, 1.0, 0.0)
+    x = (sigma_s / sigma_t) * jnp.exp(-eta * h) * x - alpha_s * jnp.expm1(-(1 + eta) * h) * estimate
+    noise = jax.random.normal(key, x.shape, x.dtype)
+    x = project(x + sigma_s * jnp.sqrt(-jnp.expm1(-2 * eta * h)) * noise)
+    return (x, clean, t), project(noise)
+
+  def finish(params, x):
+    end = jnp.float32(times[-1])
+    return 0.5 * (x / schedule.alpha(end) + denoise(params, x, end))
+
+  return _Walk(jnp.asarray(np.stack([times[:-1], times[1:]], axis=1), jnp.float32), step, finish)
+
+
+def _draw_again(key: PRNGKey, w: Float[Array, ' samples']) -> Int[Array, ' samples']:
+  """Systematic resampling: index k comes floor or ceil of samples × w_k times."""
+  count = len(w)
+  places = (jnp.arange(count) + jax.random.uniform(key)) / count
+  return jnp.clip(jnp.searchsorted(jnp.cumsum(w), places), 0, count - 1)
 
 
 def _divergence(field: Callable, x: Float[Array, '*shape']) -> Float[Array, '']:

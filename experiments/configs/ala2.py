@@ -73,9 +73,12 @@ DEFAULT = {
     },
   },
   'sample': {
-    'kind': 'dpm_solver',      # 'dpm_solver', 'ancestral', 'ancestral_log_snr' or 'flow'
+    # 'dpm_solver', 'resampled' (the same, weighed by the energy), 'ancestral', 'ancestral_log_snr'
+    # or 'flow'
+    'kind': 'dpm_solver',
     'num_steps': 50, 'num_samples': 100_000, 'batch_size': 10_000,
     'stochastic_above': 0.05,  # dpm_solver: fresh noise above this sigma, the flow below
+    'resample_above': 0.4,     # resampled: a batch is one population above this sigma
   },
   'simulate': {
     'level': 0,                # of the table; chosen by experiments.noise_level on validation data

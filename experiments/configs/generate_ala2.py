@@ -5,7 +5,7 @@
 About 50 minutes on 2 cores for 4 x 100 ns of implicit solvent; expect four files in the folder.
 `explicit` puts the peptide in 651 TIP3P waters (use a GPU platform), `smoke` runs a few ps;
 `deca_alanine` is ACE-(ALA)10-NME, its N, CA and C as beads, at a temperature where helix and coil
-take turns every 0.2 ns; two hours on 2 cores for 4 x 8 ns.
+take turns every 0.2 ns; two hours on 2 cores for 8 x 8 ns.
 The 4 fs step needs the heavier hydrogens; masses do not enter the equilibrium distribution.
 """
 
@@ -16,8 +16,8 @@ VARIANTS = {
   'explicit': {'solvent': 'explicit', 'platform': 'CUDA', 'processes': 1,
                'name': 'ala2_explicit'},
   'deca_alanine': {'residues': ('ALA',) * 10, 'beads': ('ALA:N', 'ALA:CA', 'ALA:C'),
-                   'platform': 'CPU', 'temperature': 370.0, 'length': 8000.0, 'interval': 2.0,
-                   'part': 200.0, 'coarse_every': 50, 'native': (-57.8, -47.0),
+                   'platform': 'CPU', 'temperature': 370.0, 'runs': 8, 'length': 8000.0,
+                   'interval': 2.0, 'part': 200.0, 'coarse_every': 50, 'native': (-57.8, -47.0),
                    'name': 'deca_alanine'},
   'smoke': {'length': 20.0, 'part': 10.0, 'coarse_every': 2, 'runs': 2},
 }
