@@ -5,7 +5,7 @@
 About 50 minutes on 2 cores for 4 x 100 ns of implicit solvent; expect four files in the folder.
 `explicit` puts the peptide in 651 TIP3P waters (use a GPU platform), `smoke` runs a few ps;
 `deca_alanine` is ACE-(ALA)10-NME, its N, CA and C as beads, at a temperature where helix and coil
-take turns every 0.2 ns; two hours on 2 cores for 8 x 8 ns.
+take turns every 0.2 ns; 8 x 8 ns take one and a half to four hours on 2 cores.
 The 4 fs step needs the heavier hydrogens; masses do not enter the equilibrium distribution.
 """
 
