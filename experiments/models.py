@@ -139,6 +139,7 @@ def model_from_card(card: dict, config, system: System) -> Model:
   """
   checkpoint.check_card(card, system)
   with config.unlocked():
+    config.network.squares = False  # of cards older than the field
     for part in ('network', 'schedule', 'loss'):
       config[part].update(card['config'][part])
   statistics = Statistics(**{

@@ -66,12 +66,22 @@ def notes(
   return [
     f'Held out: {held_out}, {len(split.test.x):,} frames; {use} '
     f'{len(split.train.x):,} frames {others}.',
+    *resampling_notes(config.sample),
     f'Simulation: {replicas} replicas, {frames} frames each after '
     f'{settings.burn_in_frames} of burn-in, {settings.stride * settings.dt:g} ps apart; level '
     f'{settings.level}, {settings.dt * 1000:g} fs, friction {settings.friction:g}/ps, '
     f'{settings.temperature:g} K, {settings.integrator}; started from '
-    f'{"i.i.d. samples" if settings.start == "samples" else "training frames"}.',
+    f'{"samples" if settings.start == "samples" else "training frames"}.',
     *tempering_notes(config, folder), *(f'Lost: {blow_up}' for blow_up in lost)]
+
+
+def resampling_notes(settings) -> list[str]:
+  """That samples depend on each other, where they do."""
+  if settings.kind != 'resampled':
+    return []
+  return [f'Samples: populations of {settings.batch_size:,}, drawn again by the energies of the '
+          f'noise levels above sigma {settings.resample_above:g}; those of one are not independent '
+          'of each other. Errors are between tenths of the samples, in the order drawn.']
 
 
 def tempering_notes(config, folder: pathlib.Path) -> list[str]:

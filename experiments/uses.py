@@ -27,7 +27,7 @@ def make_sampler(config, model: Model) -> sampler.Sampler:
       raise ValueError("sample.kind: a direct score has no energy to weigh samples with; set "
                        "'dpm_solver'")
     return sampler.make_resampled_sampler(
-      model.energy, model.schedule, num_steps=config.sample.num_steps,
+      model.energy, model.score, model.schedule, num_steps=config.sample.num_steps,
       resample_above=config.sample.resample_above,
       stochastic_above=config.sample.stochastic_above)
   if config.sample.kind == 'flow':

@@ -122,15 +122,13 @@ from experiments.generate_ala2 import end_with_parent
 
 def work(path):
   end_with_parent()
-  beat = 0
-  while True:
-    beat += 1
+  for beat in range(5000):
     open(path, 'w').write(str(beat))
     time.sleep(0.02)
 
 if __name__ == '__main__':
   multiprocessing.get_context('spawn').Process(target=work, args=(sys.argv[1],)).start()
-  time.sleep(600)
+  time.sleep(100)
 """
 
 

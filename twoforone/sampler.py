@@ -1,6 +1,6 @@
-"""One: i.i.d. structures from the score, by ancestral sampling or a fast solver.
+"""One: structures from the score, by ancestral sampling or a fast solver; i.i.d. unless weighed.
 
-Both walk down a grid of diffusion times with an estimate of the clean structure,
+All but the flow walk down a grid of diffusion times with an estimate of the clean structure,
 x_0 = (x_t + sigma² score) / alpha (Tweedie). At the last level alpha is 5e-5 and an imperfect score
 throws that estimate out by hundreds of Å, so it is held inside a `bound`, in whitened units; the
 bound never acts once alpha is of order one.
@@ -14,10 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from twoforone.energy import make_score
 from twoforone.geometry import centre
 from twoforone.schedule import Schedule
-from twoforone.types import EnergyFn, Params, PRNGKey, ProjectFn, ScoreFn
+from twoforone.types import Beads, EnergyFn, Params, PRNGKey, ProjectFn, Scalar, ScoreFn
 
 Sampler = Callable[..., Float[Array, 'samples beads dim']]
 Times = Float[np.ndarray, ' times']
@@ -101,104 +100,91 @@ def make_dpm_sampler(
   def sample_one(params, key, shape):
     key_start, key_steps = jax.random.split(key)
     x = project(jax.random.normal(key_start, shape))
-    keys = jax.random.split(key_steps, len(walk.pairs))
-    (x, _, _), _ = jax.lax.scan(
-      lambda carry, inputs: (walk.step(params, carry, inputs[0], *inputs[1])[0], None),
-      (x, jnp.zeros_like(x), walk.pairs[0, 0]), (keys, walk.pairs))
-    return walk.finish(params, x)
+    return walk.descend(params, key_steps, (x, jnp.zeros_like(x), walk.pairs[0, 0]), walk.pairs)
 
   return _batched(sample_one)
 
 
 def make_resampled_sampler(
-  energy: EnergyFn, schedule: Schedule, *, num_steps: int = 100, resample_above: float = 0.4,
-  threshold: float = 0.5, stochastic_above: float = 0.01, bound: float = 10.0,
-  project: ProjectFn = centre
+  energy: EnergyFn, score: ScoreFn, schedule: Schedule, *, num_steps: int = 100,
+  resample_above: float = 0.4, threshold: float = 0.5, stochastic_above: float = 0.01,
+  bound: float = 10.0, project: ProjectFn = centre
 ) -> Sampler:
   """sample(params, key, shape) -> x: the DPM-Solver's walk, its errors weighed by the energy.
 
-  A step from t to s weighs a sample by
+  A step from t to s multiplies the weight of a sample by
 
     w = exp(energy(x_t, t) - energy(x_s, s)) q(x_t | x_s) / p(x_s | x_t),
 
   q the noising and p the step that was drawn, both normal, so that the samples of a level follow
-  its energy whatever errors the steps made: the score of a level need only be the gradient of
-  its energy, not agree with the next one's. While sigma is above `resample_above`, where folds are
-  decided, all samples of a call are one population, drawn again by their weights (systematically)
-  whenever 1 / Σ w² falls below `threshold` of their number, and once at the end. Below, each goes
-  its own way, and copies part. Energies may differ from -log p_t by a constant of each level. Each
-  weighed step takes a call of the energy beside that of the score. Samples of one call are not
-  independent of each other; one whose energy is not finite has no weight.
+  its energy in the limit of many, whatever errors the steps made. While sigma is above
+  `resample_above`, where the folds of a chain are decided, all samples of a call are one
+  population, drawn again by their normalised weights W (systematically) whenever 1 / Σ W² falls
+  below `threshold` of their number, and once at the end, in random order. Below, each goes its own
+  way, and copies part. Energies may differ from -log p_t by a constant of each level. Each weighed
+  step takes a call of the energy beside that of the score. Samples of one call are not independent
+  of each other; one whose energy is not finite has no weight, unless none is.
 
   Args:
     energy: of the whitened positions.
+    score: likewise; how good it is decides how even the weights are.
     schedule: of the noise.
     num_steps: number of score calls.
     resample_above: sigma above which there are weights.
     threshold: effective share of the population at which it is drawn again.
-    stochastic_above: sigma above which steps are stochastic, at most `resample_above`.
+    stochastic_above: sigma above which steps are stochastic.
     bound: limit on each coordinate of the x_0 estimate, whitened.
     project: of noise and estimates, as the energy's.
 
   Raises:
-    ValueError: when steps would be weighed that are not stochastic, or no step would be.
+    ValueError: when no step would be weighed, or none that follows would part the copies.
 
-  Source: sequential Monte Carlo samplers (Del Moral, Doucet and Jasra 2006, eq. 8) along the
-  reverse diffusion, as Phillips et al. (2024).
+  Source: sequential Monte Carlo samplers (Del Moral, Doucet and Jasra 2006) along the reverse
+  diffusion, as in particle denoising diffusion (Phillips et al. 2024).
   """
-  if not stochastic_above <= resample_above < 1:
-    raise ValueError(f'resample_above: found {resample_above}, expected a sigma from '
-                     f'stochastic_above = {stochastic_above} to below 1')
-  score = make_score(energy)
   walk = _make_walk(score, schedule, num_steps, stochastic_above, bound, project)
-  weighed = int(jnp.sum(schedule.sigma(walk.pairs[:, 1]) > resample_above))
-
-  def transition(x, y, noise, t, s):
-    """log q(x | y) - log p(y | x), up to a constant of the two levels."""
-    (alpha_t, sigma_t), (alpha_s, sigma_s) = _levels(schedule, t), _levels(schedule, s)
-    ratio = alpha_t / alpha_s
-    log_q = -0.5 * jnp.sum((x - ratio * y) ** 2) / (sigma_t**2 - (ratio * sigma_s) ** 2)
-    return log_q + 0.5 * jnp.sum(noise**2)
+  sigma = schedule.sigma(walk.pairs[:, 1])
+  weighed = int(jnp.sum(sigma > resample_above))
+  if not 0 < weighed < int(jnp.sum(sigma > stochastic_above)):
+    raise ValueError(f'resample_above: found {resample_above} in {num_steps} steps, expected one '
+                     f'with steps above it, and below it down to stochastic_above = '
+                     f'{stochastic_above}')
 
   def sample(params, key, shape):
-    key_start, key_above, key_below = jax.random.split(key, 3)
+    key_start, key_above, key_order, key_below = jax.random.split(key, 4)
     count = shape[0]
 
     def begin(key):
       x = project(jax.random.normal(key, shape[1:]))
-      reduced = energy(params, x, walk.pairs[0, 0])
-      return x, jnp.zeros_like(x), reduced, 0.5 * jnp.sum(x**2) - reduced
+      return x, jnp.zeros_like(x), 0.5 * jnp.sum(x**2), 0.0  # -log of what x was drawn from
 
     def above(carry, inputs):
       population, last_t = carry
-      key, (t, s) = inputs
+      key, (t, s), end = inputs
       key, key_again = jax.random.split(key)
 
       def move(key, x, last, reduced, log_w):
         (y, clean, _), noise = walk.step(params, (x, last, last_t), key, t, s)
         ahead = energy(params, y, s)
-        log_w = log_w + reduced - ahead + transition(x, y, noise, t, s)
+        log_w = log_w + reduced - ahead + _log_transition(schedule, x, y, noise, t, s)
         return y, clean, ahead, jnp.where(jnp.isfinite(log_w), log_w, -jnp.inf)
 
       *state, log_w = jax.vmap(move)(jax.random.split(key, count), *population)
       w = jax.nn.softmax(log_w)
-      again = (1 / jnp.sum(w**2) < threshold * count) | (s == walk.pairs[weighed - 1, 1])
+      again = ((1 / jnp.sum(w**2) < threshold * count) | end) & jnp.isfinite(jnp.sum(w))
       chosen = jnp.where(again, _draw_again(key_again, w), jnp.arange(count))
       population = *(values[chosen] for values in state), jnp.where(again, 0.0, log_w)
       return (population, t), None
 
-    def below(key, x, last):
-      keys = jax.random.split(key, len(walk.pairs) - weighed)
-      (x, _, _), _ = jax.lax.scan(
-        lambda carry, inputs: (walk.step(params, carry, inputs[0], *inputs[1])[0], None),
-        (x, last, walk.pairs[weighed - 1, 0]), (keys, walk.pairs[weighed:]))
-      return walk.finish(params, x)
-
     population = jax.vmap(begin)(jax.random.split(key_start, count))
-    ((x, last, *_), _), _ = jax.lax.scan(
+    ((x, last, *_), last_t), _ = jax.lax.scan(
       above, (population, walk.pairs[0, 0]),
-      (jax.random.split(key_above, weighed), walk.pairs[:weighed]))
-    return jax.vmap(below)(jax.random.split(key_below, count), x, last)
+      (jax.random.split(key_above, weighed), walk.pairs[:weighed],
+       jnp.arange(weighed) == weighed - 1))
+    order = jax.random.permutation(key_order, count)  # copies lie side by side
+    return jax.vmap(lambda key, x, last: walk.descend(
+      params, key, (x, last, last_t), walk.pairs[weighed:]))(
+        jax.random.split(key_below, count), x[order], last[order])
 
   return sample
 
@@ -264,15 +250,19 @@ def make_ode_sampler(
 
 
 class _Walk(NamedTuple):
-  """The DPM-Solver's way down: its times [steps, 2], one step, and the end from t = 0."""
+  """The DPM-Solver's way down: its times [steps, 2], one step, and all that are left."""
 
   pairs: Array
   step: Callable
-  finish: Callable
+  descend: Callable
 
 
 def _make_walk(score, schedule, num_steps, stochastic_above, bound, project) -> _Walk:
-  """step(params, (x, last, last_t), key, t, s) -> ((x_s, clean, t), the noise that it added)."""
+  """step(params, (x, last, last_t), key, t, s) -> ((x_s, clean, t), the noise that it added).
+
+  descend(params, key, (x, last, last_t), pairs) -> x_0 takes the steps of `pairs` and the last one,
+  from t = 0 to no noise.
+  """
   times = log_snr_times(schedule, num_steps)
   denoise = _make_denoiser(score, schedule, bound, project)
 
@@ -291,18 +281,30 @@ def _make_walk(score, schedule, num_steps, stochastic_above, bound, project) -> 
     x = project(x + sigma_s * jnp.sqrt(-jnp.expm1(-2 * eta * h)) * noise)
     return (x, clean, t), project(noise)
 
-  def finish(params, x):
+  def descend(params, key, carry, pairs):
+    (x, _, _), _ = jax.lax.scan(
+      lambda carry, inputs: (step(params, carry, inputs[0], *inputs[1])[0], None),
+      carry, (jax.random.split(key, len(pairs)), pairs))
     end = jnp.float32(times[-1])
     return 0.5 * (x / schedule.alpha(end) + denoise(params, x, end))
 
-  return _Walk(jnp.asarray(np.stack([times[:-1], times[1:]], axis=1), jnp.float32), step, finish)
+  pairs = np.stack([times[:-1], times[1:]], axis=1)
+  return _Walk(jnp.asarray(pairs, jnp.float32), step, descend)
+
+
+def _log_transition(schedule: Schedule, x: Beads, y: Beads, noise: Beads, t, s) -> Scalar:
+  """log q(x | y) - log p(y | x) of a step from x at t to y at s, up to a constant of the levels."""
+  (alpha_t, sigma_t), (alpha_s, sigma_s) = _levels(schedule, t), _levels(schedule, s)
+  ratio = alpha_t / alpha_s
+  log_q = -0.5 * jnp.sum((x - ratio * y) ** 2) / (sigma_t**2 - (ratio * sigma_s) ** 2)
+  return log_q + 0.5 * jnp.sum(noise**2)
 
 
 def _draw_again(key: PRNGKey, w: Float[Array, ' samples']) -> Int[Array, ' samples']:
   """Systematic resampling: index k comes floor or ceil of samples × w_k times."""
-  count = len(w)
-  places = (jnp.arange(count) + jax.random.uniform(key)) / count
-  return jnp.clip(jnp.searchsorted(jnp.cumsum(w), places), 0, count - 1)
+  count, total = len(w), jnp.cumsum(w)
+  places = (jnp.arange(count) + 1 - jax.random.uniform(key)) / count * total[-1]
+  return jnp.clip(jnp.searchsorted(total, places), 0, count - 1)
 
 
 def _divergence(field: Callable, x: Float[Array, '*shape']) -> Float[Array, '']:
