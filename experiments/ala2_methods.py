@@ -129,7 +129,7 @@ def denoise(config, world: World, folder: pathlib.Path, objective: str) -> Made:
     lambda: stages.sample(chosen, model, params, system, folder / 'samples'), folder / 'samples')
   start = stages.choose_start(chosen, split, samples)
   (x, _, lost), simulating = timed(
-    lambda: stages.simulate(chosen, model, params, system, start, folder / 'simulation'),
+    lambda: stages.simulate(chosen, model, params, split, start, folder / 'simulation'),
     folder / 'simulation')
   seconds = study.training_cost(folder / 'model')['training [s]']
   return Made(samples, x, report_parts.count_lost(lost), seconds, sampling=sampling,

@@ -35,7 +35,7 @@ def run(config: ConfigDict, workdir: str) -> int:
   for level in config.levels:
     with config.unlocked():
       config.simulate.level = int(level)
-    x, info, lost = stages.simulate(config, model, params, system, start, folder / f'level_{level}')
+    x, info, lost = stages.simulate(config, model, params, split, start, folder / f'level_{level}')
     sound = report_parts.sound_replicas(x)
     sigma = float(model.schedule.sigma(np.float32(level / model.schedule.num_steps)))
     scores = score_level(x[:, sound], info.kinetic[:, sound], info.virial[:, sound],

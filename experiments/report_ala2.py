@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from experiments import evaluate, figures, report, report_parts
+from experiments import correcting, evaluate, figures, report, report_parts
 from twoforone import trajectory
 from twoforone.datasets.dataset import Split
 from twoforone.simulate import BlowUp, Info
@@ -28,7 +28,7 @@ def write_results(
   """
   system, settings = split.test.system, config.simulate
   kT, interval = thermal_energy(system.temperature), settings.stride * settings.dt
-  sets = report_parts.sound_sets(samples, x)
+  sets = report_parts.sound_sets(samples, x) | correcting.uncorrected(config, folder)
   runs = [split.train.x[split.train.run == k] for k in np.unique(split.train.run)]
   rows = evaluate.evaluate_ala2(
     sets, reference=split.test.x, training=runs, kT=kT, seed=config.seed)
@@ -45,5 +45,6 @@ def write_results(
                       interval=interval)
   trajectory.export(folder / 'samples.xtc', sets['i.i.d.'][:1000], system, interval=1.0)
   report.write_report(folder, 'Alanine dipeptide: two for one', rows, pictures,
-                      report_parts.notes(config, folder, split, x, lost, f'run {config.data.fold}'))
+                      report_parts.notes(config, folder, split, x, lost, f'run {config.data.fold}')
+                      + correcting.notes(config, folder))
   return rows

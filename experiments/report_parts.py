@@ -66,7 +66,7 @@ def notes(
   return [
     f'Held out: {held_out}, {len(split.test.x):,} frames; {use} '
     f'{len(split.train.x):,} frames {others}.',
-    *resampling_notes(config.sample),
+    *resampling_notes(config.sample), *corrector_notes(config),
     f'Simulation: {replicas} replicas, {frames} frames each after '
     f'{settings.burn_in_frames} of burn-in, {settings.stride * settings.dt:g} ps apart; level '
     f'{settings.level}, {settings.dt * 1000:g} fs, friction {settings.friction:g}/ps, '
@@ -82,6 +82,15 @@ def resampling_notes(settings) -> list[str]:
   return [f'Samples: populations of {settings.batch_size:,}, drawn again by the energies of the '
           f'noise levels above sigma {settings.resample_above:g}; those of one are not independent '
           'of each other. Errors are between tenths of the samples, in the order drawn.']
+
+
+def corrector_notes(config) -> list[str]:
+  """How far the force field moved the samples, where it did."""
+  steps, friction = config.sample.corrector_steps, config.sample.corrector_friction
+  if not steps:
+    return []
+  return [f'Samples were then moved by {steps} Langevin steps of {1000 * config.simulate.dt:g} fs '
+          f'at level 0, friction {friction:g}/ps.']
 
 
 def tempering_notes(config, folder: pathlib.Path) -> list[str]:

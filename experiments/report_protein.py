@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments import evaluate_protein, kinetics_protein, report, report_parts
+from experiments import correcting, evaluate_protein, kinetics_protein, report, report_parts
 from twoforone import maps, plots, trajectory
 from twoforone.datasets.dataset import Dataset, Split
 from twoforone.evaluation import densities, kinetics, structure, uncertainty
@@ -28,7 +28,7 @@ def write_results(
   """
   system, settings = split.test.system, config.simulate
   interval = settings.stride * settings.dt
-  sets = report_parts.sound_sets(samples, x)
+  sets = report_parts.sound_sets(samples, x) | correcting.uncorrected(config, folder)
   found = {name: evaluate_protein.measure(frames, view) for name, frames in sets.items()}
   reference, training = (evaluate_protein.measure(part.x, view)
                          for part in (split.test, split.train))
@@ -50,7 +50,7 @@ def write_results(
                       interval=interval)
   trajectory.export(folder / 'samples.xtc', sets['i.i.d.'][:1000], system, interval=1.0)
   notes = report_parts.notes(config, folder, split, x, lost, *name_parts(config, split))
-  notes += remarks
+  notes += correcting.notes(config, folder) + remarks
   report.write_report(folder, f'{system.name}: two for one', rows, pictures, notes)
   return rows
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from experiments import (
   command_line,
+  correcting,
   dynamics,
   ladders,
   milestones,
@@ -30,6 +31,7 @@ from twoforone.simulate import Info, make_bond_check
 from twoforone.units import thermal_energy
 
 STARTS = ('samples', 'data')
+DRAW, SIMULATE, CORRECT, ROUND = 1, 2, 3, 4  # streams of random numbers; round k has ROUND + k
 EXTENDABLE = ('simulate.parts', 'simulate.formats', 'simulate.written_replicas',
               'sample.num_samples')  # fields that a run taken up again may change
 
@@ -49,6 +51,9 @@ def check_config(config, system) -> None:
   if not settings.dt and config.train.milestone.levels and not config.pretrained:
     raise ValueError('simulate.dt: found 0, expected a positive number: the simulations of '
                      'train.milestone.levels come before there is a force to choose a step for')
+  if not settings.dt and config.sample.corrector_steps:
+    raise ValueError('simulate.dt: found 0, expected a positive number: the steps of '
+                     'sample.corrector_steps come before there is a sample to choose one for')
   level_time(models.make_schedule(config.schedule), settings.level)
   make_bond_check(system.bonds, settings.longest_bond)
   if len(settings.mass) not in (0, len(system.beads)):
@@ -66,6 +71,9 @@ def check_config(config, system) -> None:
   if settings.parts * settings.frames_per_part <= settings.burn_in_frames:
     raise ValueError(f'simulate.burn_in_frames: found {settings.burn_in_frames}, expected fewer '
                      f'than parts × frames_per_part = {settings.parts * settings.frames_per_part}')
+  if settings.correction.rounds and settings.correction.parts < 1:
+    raise ValueError(f'simulate.correction.parts: found {settings.correction.parts}, expected at '
+                     'least 1')
 
 
 def make_frames(
@@ -76,7 +84,7 @@ def make_frames(
   model, params = get_model(config, split, system, folder / 'model', js, make_feed)
   samples = sample(config, model, params, system, folder / 'samples')
   start = choose_start(config, split, samples)
-  return samples, *simulate(config, model, params, system, start, folder / 'simulation')
+  return samples, *simulate(config, model, params, split, start, folder / 'simulation')
 
 
 def get_model(
@@ -121,13 +129,16 @@ def sample(config, model: models.Model, params, system, folder: pathlib.Path) ->
   """i.i.d. structures [F, n, 3] in nm, written batch by batch."""
   settings = config.sample
   draw = jax.jit(uses.make_sampler(config, model), static_argnums=2)
-  key = jax.random.fold_in(jax.random.key(config.seed), 1)
+  correct = uses.make_corrector(config, model, system) if settings.corrector_steps else None
+  key, key_correct = (jax.random.fold_in(jax.random.key(config.seed), k) for k in (DRAW, CORRECT))
   shape = (settings.batch_size, len(system.beads), 3)
   total = -(-settings.num_samples // settings.batch_size)
   done = trajectory.count_parts(folder)
   for k in tqdm(range(done, total), initial=done, total=total, unit='batch', desc='sample'):
-    x = draw(params, jax.random.fold_in(key, k), shape)
-    trajectory.write_part(folder, k, {'x': np.asarray(x * model.scale)})
+    x = draw(params, jax.random.fold_in(key, k), shape) * model.scale
+    if correct:
+      x = correct(params, jax.random.fold_in(key_correct, k), x)
+    trajectory.write_part(folder, k, {'x': np.asarray(x)})
   drawn = np.concatenate([part['x'] for part in trajectory.read_parts(folder)])
   return drawn[:settings.num_samples]
 
@@ -152,17 +163,35 @@ def choose_start(config, split: dataset.Split, samples: np.ndarray) -> np.ndarra
     'data': lambda: dataset.subset(split.train, replicas, config.seed).x})()
 
 
-def simulate(config, model: models.Model, params, system, start: np.ndarray, folder: pathlib.Path):
+def simulate(
+  config, model: models.Model, params, split: dataset.Split, start: np.ndarray,
+  folder: pathlib.Path
+):
   """Frames [F, R, n, 3] in nm after the burn-in, their info, and the replicas lost.
 
-  Of a ladder of temperatures those of the lowest.
+  Of a ladder of temperatures those of the lowest. The force field is corrected first where
+  `simulate.correction` asks for rounds of it.
   """
+  for k in range(config.simulate.correction.rounds):
+    chosen, place = correcting.round_config(config, split), correcting.round_folder(folder, k)
+    x, _, lost = run_replicas(
+      chosen, model, params, split.train.system, start, place, stream=ROUND + k)
+    model, params = correcting.correct(
+      config, model, params, split, x, report_parts.count_lost(lost), place)
+  return run_replicas(config, model, params, split.train.system, start, folder)
+
+
+def run_replicas(
+  config, model: models.Model, params, system, start: np.ndarray, folder: pathlib.Path, *,
+  stream: int = SIMULATE
+):
+  """What `simulate` returns, of the force field as it is; `stream` numbers the random numbers."""
   settings = config.simulate
   if not settings.dt:  # that of a run taken up again is kept: rounding differs between machines
     settings.dt = dynamics.stored_setting(folder, 'dt') or uses.automatic_dt(
       config, model, system, params, start)
   integrator = uses.make_integrator(config, model, system, settings.level)
-  key = jax.random.fold_in(jax.random.key(config.seed), 2)
+  key = jax.random.fold_in(jax.random.key(config.seed), stream)
   options = {
     'check': make_bond_check(system.bonds, settings.longest_bond),
     'settings': {'level': settings.level, 'friction': settings.friction,

@@ -1,7 +1,9 @@
 """The two uses of a trained model: a sampler and a force field with its dynamics."""
 
 import functools
+from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -9,6 +11,7 @@ from experiments.models import Model, pick
 from twoforone import force as force_module
 from twoforone import langevin, metropolis, sampler
 from twoforone.schedule import level_time
+from twoforone.simulate import make_bond_check, simulate, start_replicas
 from twoforone.system import System
 from twoforone.types import ForceFn, PotentialFn
 from twoforone.units import thermal_energy
@@ -38,6 +41,27 @@ def make_sampler(config, model: Model) -> sampler.Sampler:
     'ancestral_log_snr': lambda: sampler.log_snr_times(model.schedule, config.sample.num_steps),
   })()
   return sampler.make_ancestral_sampler(model.score, model.schedule, times=times)
+
+
+def make_corrector(config, model: Model, system: System) -> Callable:
+  """correct(params, key, x[S, n, 3]) -> x in nm: some Langevin steps of the force field for each.
+
+  The corrector after the predictor (Song et al. 2021), at the lowest noise level: beads that came
+  too close part, friction keeps the rest where it is. A molecule that breaks is NaN.
+  """
+  steps, friction = config.sample.corrector_steps, config.sample.corrector_friction
+  integrator = langevin.make_langevin(
+    make_force(config, model, system, level=0), dt=config.simulate.dt,
+    mass=choose_mass(config.simulate, system), friction=friction)
+  check = make_bond_check(system.bonds, config.simulate.longest_bond)
+
+  def correct(params, key, x):
+    kT = jnp.full(len(x), thermal_energy(system.temperature))
+    state = start_replicas(integrator, params, key, x, kT)
+    _, frames, _ = simulate(integrator, params, state, kT, num_frames=1, stride=steps, check=check)
+    return frames[0]
+
+  return jax.jit(correct)
 
 
 def make_force(config, model: Model, system: System, level: int) -> ForceFn:

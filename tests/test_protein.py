@@ -2,11 +2,21 @@
 
 import types
 
+import jax
+import jax.numpy as jnp
 import mdtraj
 import numpy as np
 import pytest
 
-from experiments import evaluate_protein, molecules, protein, report_parts, report_protein, uses
+from experiments import (
+  evaluate_protein,
+  models,
+  molecules,
+  protein,
+  report_parts,
+  report_protein,
+  uses,
+)
 from experiments.configs import protein as protein_config
 from experiments.configs.published_sizes import PUBLISHED_SIZES
 from tests.test_fast_folders import SIZES
@@ -64,12 +74,53 @@ def test_trajectories_to_a_report(tmp_path):
   assert 'simulation: no trajectory is longer than the lag of 40 ps.' in report
   assert np.isfinite(values['i.i.d.', 'pair-distance JS to the training frames'].value)
   assert np.isfinite(values['simulation', 'potential energy, up to a constant'].value)
+  assert np.isfinite(values['uncorrected simulation', 'TIC JS'].value)
+  assert 'corrected by the relative entropy' in report and 'moved by 20 Langevin steps' in report
   part = tmp_path / 'run' / 'simulation' / 'replica_00000' / 'part_00001.h5'
   with mdtraj.formats.HDF5TrajectoryFile(str(part)) as file:
     found = file.read()
   assert np.isfinite(found.potentialEnergy).all()
   np.testing.assert_allclose(  # K = 3n kB T / 2
     found.temperature, found.kineticEnergy / (1.5 * BEADS * 0.00831446), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_corrected_simulation_goes_on_with_the_correction_it_began_with(tmp_path):
+  (first, topology), (second, _) = (write_run(tmp_path / f'{k}.xtc', 200, k) for k in range(2))
+  config = protein_config.get_config('smoke')
+  config.data.update({'topology': topology, 'trajectories': (first, second)})
+  config.train.num_steps = config.train.validate_every = 100
+  config.simulate.correction.rounds = 2
+  protein.run(config, str(tmp_path / 'run'))
+  folder = tmp_path / 'run' / 'simulation'
+  kept = [(folder / f'round_{k}' / 'correction.json').read_text() for k in range(2)]
+  before = (folder / 'part_00000.npz').read_bytes()
+  config.simulate.parts = 3
+  protein.run(config, str(tmp_path / 'run'))
+  assert (folder / 'part_00002.npz').exists()
+  assert (folder / 'part_00000.npz').read_bytes() == before
+  assert kept == [(folder / f'round_{k}' / 'correction.json').read_text() for k in range(2)]
+  report = (tmp_path / 'run' / 'report.md').read_text()
+  assert report.count('corrected by the relative entropy') == 2
+
+
+def test_corrector_draws_the_force_field_and_marks_what_breaks():
+  config = protein_config.get_config('smoke')
+  config.sample.update({'corrector_steps': 1000, 'corrector_friction': 20.0})
+  system = make_chain('three', ('A', 'B', 'C'), (12.0,) * 3, 300.0)
+  variance, scale = 4e-4, 0.5  # whitened; nm
+  schedule = models.make_schedule(config.schedule)
+
+  def score(params, x, t):  # nothing holds what is far away
+    return jnp.where(jnp.abs(x).max() < 10, -x / variance, 0.0)
+
+  model = models.Model(schedule, None, score, None, scale, models.Statistics())
+  x = np.zeros((2000, 3, 3), np.float32)
+  x[0, 2, 0] = 1e4  # nm
+  found = np.asarray(uses.make_corrector(config, model, system)(None, jax.random.key(0), x))
+  assert np.isnan(found[0]).all() and np.isfinite(found[1:]).all()
+  # Centred beads: two thirds of the variance of free ones. 2,000 × 6 coordinates: 1.3 %.
+  np.testing.assert_allclose(found[1:].var(), 2 / 3 * variance * scale**2, rtol=0.05)
 
 
 def make_view(data, native):

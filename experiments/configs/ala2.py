@@ -79,6 +79,8 @@ DEFAULT = {
     'num_steps': 50, 'num_samples': 100_000, 'batch_size': 10_000,
     'stochastic_above': 0.05,  # dpm_solver: fresh noise above this sigma, the flow below
     'resample_above': 0.4,     # resampled: a batch is one population above this sigma
+    'corrector_steps': 0,      # of the force field after that, with the friction [1/ps] below
+    'corrector_friction': 10.0,
   },
   'simulate': {
     'level': 0,                # of the table; chosen by experiments.noise_level on validation data
@@ -86,6 +88,10 @@ DEFAULT = {
     'integrator': 'langevin',  # BAOAB; 'overdamped'; 'metropolis': exact at any time step
     'tempering': {             # of each replica, by geometric steps up to the highest [K]
       'rungs': 1, 'highest': 500.0, 'exchange_every': 50,  # steps, a part of the stride
+    },
+    'correction': {            # by the relative entropy of its pair distances
+      'rounds': 0,             # simulations of so many parts, each followed by a correction
+      'parts': 20, 'coefficients': 8,  # splines of each distance
     },
     'start': 'samples',        # i.i.d. samples, or 'data': training frames
     'replicas': 100, 'parts': 20, 'frames_per_part': 60, 'burn_in_frames': 100, 'stride': 150,
