@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.models import Model, pick
 from twoforone import force as force_module
-from twoforone import langevin, metropolis, sampler
+from twoforone import langevin, metropolis, resampled, sampler
 from twoforone.schedule import level_time
 from twoforone.simulate import make_bond_check, simulate, start_replicas
 from twoforone.system import System
@@ -29,7 +29,7 @@ def make_sampler(config, model: Model) -> sampler.Sampler:
     if model.energy is None:
       raise ValueError("sample.kind: a direct score has no energy to weigh samples with; set "
                        "'dpm_solver'")
-    return sampler.make_resampled_sampler(
+    return resampled.make_resampled_sampler(
       model.energy, model.score, model.schedule, num_steps=config.sample.num_steps,
       resample_above=config.sample.resample_above,
       stochastic_above=config.sample.stochastic_above)

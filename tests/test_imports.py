@@ -11,17 +11,17 @@ LAYERS = (  # modules of each layer, and the layers they may import from
   ({'types', 'units'}, set()),
   ({'geometry', 'system', 'schedule'}, {0}),
   ({'networks', 'datasets'}, {0, 1}),
-  ({'energy', 'prior', 'losses', 'sampler', 'force', 'langevin', 'sharding', 'checkpoint',
-    'trajectory'}, {0, 1}),
+  ({'energy', 'prior', 'losses', 'sampler', 'resampled', 'force', 'langevin', 'sharding',
+    'checkpoint', 'trajectory'}, {0, 1}),
   ({'simulate', 'tempering', 'metropolis', 'train'}, {0, 1, 3}),
   ({'evaluation', 'checks', 'plots', 'plots_polymers', 'maps'}, {0, 1}),
   ({'baselines'}, {0, 1, 2, 3, 4}),
   ({'correction'}, {0, 1, 6}),
 )
-# Noise is centred where positions are; a ladder is a simulation whose replicas are rungs; figures
-# share their colours.
-SIDEWAYS = {('schedule', 'geometry'), ('tempering', 'simulate'), ('plots_polymers', 'plots'),
-            ('maps', 'plots')}
+# Noise is centred where positions are; a weighed walk is a walk; a ladder is a simulation whose
+# replicas are rungs; figures share their colours.
+SIDEWAYS = {('schedule', 'geometry'), ('resampled', 'sampler'), ('tempering', 'simulate'),
+            ('plots_polymers', 'plots'), ('maps', 'plots')}
 
 DOORS = {
   'jax_md': {'twoforone/langevin'}, 'optax': {'twoforone/train', 'experiments/'},

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests import systems
-from twoforone import energy, sampler
+from twoforone import energy, resampled, sampler
 from twoforone.geometry import keep
 from twoforone.schedule import cosine_schedule, vp_schedule
 
@@ -185,7 +185,7 @@ def peaks(resample_above, threshold):
   """The resampled walk, or for 0 the plain one."""
   score = energy.make_score(two_peaks)
   if resample_above:
-    return jax.jit(sampler.make_resampled_sampler(
+    return jax.jit(resampled.make_resampled_sampler(
       two_peaks, score, SCHEDULE, num_steps=60, resample_above=resample_above,
       threshold=threshold, project=keep), static_argnums=2)
   return jax.jit(sampler.make_dpm_sampler(
@@ -229,12 +229,12 @@ def test_samples_without_finite_energy_have_no_weight():
     is_lost = (x[0, 0] > 1) & (SCHEDULE.sigma(t) > 0.9)
     return jnp.where(is_lost, jnp.nan, 0.5) * jnp.sum(x**2)
 
-  sample = jax.jit(sampler.make_resampled_sampler(
+  sample = jax.jit(resampled.make_resampled_sampler(
     broken, energy.make_score(broken), SCHEDULE, num_steps=30, project=keep), static_argnums=2)
   x = np.asarray(sample(None, jax.random.key(0), (500, 1, 2)))
   # Not the offspring of a single one: those that are left are normal, of width one.
   assert np.isfinite(x).all() and abs(x[:, 0, 1].std() - 1) < 0.2
-  assert np.isnan(np.asarray(sampler.make_resampled_sampler(
+  assert np.isnan(np.asarray(resampled.make_resampled_sampler(
     lambda params, x, t: jnp.nan * jnp.sum(x), lambda params, x, t: jnp.nan * x, SCHEDULE,
     num_steps=30, project=keep)(None, jax.random.key(0), (3, 1, 2)))).all()
 
@@ -244,7 +244,7 @@ def test_the_resampled_walk_of_centred_beads_gives_their_gaussian():
     variance = SCHEDULE.alpha(t) ** 2 * SOFT + SCHEDULE.sigma(t) ** 2
     return 0.5 * jnp.sum((x - x.mean(axis=0)) ** 2) / variance
 
-  sample = jax.jit(sampler.make_resampled_sampler(
+  sample = jax.jit(resampled.make_resampled_sampler(
     gaussian, energy.make_score(gaussian), SCHEDULE), static_argnums=2)
   x = sample(None, jax.random.key(0), SHAPE)
   np.testing.assert_allclose(x.mean(axis=1), 0, atol=1e-5)
@@ -254,7 +254,8 @@ def test_the_resampled_walk_of_centred_beads_gives_their_gaussian():
 
 
 def test_copies_stand_in_no_order():
-  found = np.asarray(sampler._draw_again(jax.random.key(0), jnp.array([0.0, 0.5, 0.0, 0.25, 0.25])))
+  w = jnp.array([0.0, 0.5, 0.0, 0.25, 0.25])
+  found = np.asarray(resampled._draw_again(jax.random.key(0), w))
   assert sorted(found)[0] >= 1 and not np.isin(found, 2).any()
   counts = np.bincount(found, minlength=5)
   assert counts.sum() == 5 and counts[1] in (2, 3)
@@ -269,6 +270,6 @@ def test_copies_stand_in_no_order():
 @pytest.mark.parametrize('above, beyond', [(0.01, 0.01), (0.9999, 0.01), (0.0, 0.01)])
 def test_weights_need_steps_above_and_copies_steps_below(above, beyond):
   with pytest.raises(ValueError, match=f'resample_above: found {above} in 30 steps, expected one'):
-    sampler.make_resampled_sampler(
+    resampled.make_resampled_sampler(
       two_peaks, energy.make_score(two_peaks), SCHEDULE, num_steps=30, resample_above=above,
       stochastic_above=beyond)

@@ -1,4 +1,4 @@
-"""One: structures from the score, by ancestral sampling or a fast solver; i.i.d. unless weighed.
+"""One: i.i.d. structures from the score, by ancestral sampling or a fast solver.
 
 All but the flow walk down a grid of diffusion times with an estimate of the clean structure,
 x_0 = (x_t + sigma² score) / alpha (Tweedie). At the last level alpha is 5e-5 and an imperfect score
@@ -12,11 +12,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from twoforone.geometry import centre
 from twoforone.schedule import Schedule
-from twoforone.types import Beads, EnergyFn, Params, PRNGKey, ProjectFn, Scalar, ScoreFn
+from twoforone.types import Params, PRNGKey, ProjectFn, ScoreFn
 
 Sampler = Callable[..., Float[Array, 'samples beads dim']]
 Times = Float[np.ndarray, ' times']
@@ -95,7 +95,7 @@ def make_dpm_sampler(
     bound: limit on each coordinate of the x_0 estimate, whitened.
     project: of noise and estimates, as the energy's.
   """
-  walk = _make_walk(score, schedule, num_steps, stochastic_above, bound, project)
+  walk = make_walk(score, schedule, num_steps, stochastic_above, bound, project)
 
   def sample_one(params, key, shape):
     key_start, key_steps = jax.random.split(key)
@@ -103,90 +103,6 @@ def make_dpm_sampler(
     return walk.descend(params, key_steps, (x, jnp.zeros_like(x), walk.pairs[0, 0]), walk.pairs)
 
   return _batched(sample_one)
-
-
-def make_resampled_sampler(
-  energy: EnergyFn, score: ScoreFn, schedule: Schedule, *, num_steps: int = 100,
-  resample_above: float = 0.4, threshold: float = 0.5, stochastic_above: float = 0.01,
-  bound: float = 10.0, project: ProjectFn = centre
-) -> Sampler:
-  """sample(params, key, shape) -> x: the DPM-Solver's walk, its errors weighed by the energy.
-
-  A step from t to s multiplies the weight of a sample by
-
-    w = exp(energy(x_t, t) - energy(x_s, s)) q(x_t | x_s) / p(x_s | x_t),
-
-  q the noising and p the step that was drawn, both normal, so that the samples of a level follow
-  its energy in the limit of many, whatever errors the steps made. While sigma is above
-  `resample_above`, where the folds of a chain are decided, all samples of a call are one
-  population, drawn again by their normalised weights W (systematically) whenever 1 / Σ W² falls
-  below `threshold` of their number, and once at the end, in random order. Below, each goes its own
-  way, and copies part. Energies may differ from -log p_t by a constant of each level. Each weighed
-  step takes a call of the energy beside that of the score. Samples of one call are not independent
-  of each other; one whose energy is not finite has no weight, unless none is.
-
-  Args:
-    energy: of the whitened positions.
-    score: likewise; how good it is decides how even the weights are.
-    schedule: of the noise.
-    num_steps: number of score calls.
-    resample_above: sigma above which there are weights.
-    threshold: effective share of the population at which it is drawn again.
-    stochastic_above: sigma above which steps are stochastic.
-    bound: limit on each coordinate of the x_0 estimate, whitened.
-    project: of noise and estimates, as the energy's.
-
-  Raises:
-    ValueError: when no step would be weighed, or none that follows would part the copies.
-
-  Source: sequential Monte Carlo samplers (Del Moral, Doucet and Jasra 2006) along the reverse
-  diffusion, as in particle denoising diffusion (Phillips et al. 2024).
-  """
-  walk = _make_walk(score, schedule, num_steps, stochastic_above, bound, project)
-  sigma = schedule.sigma(walk.pairs[:, 1])
-  weighed = int(jnp.sum(sigma > resample_above))
-  if not 0 < weighed < int(jnp.sum(sigma > stochastic_above)):
-    raise ValueError(f'resample_above: found {resample_above} in {num_steps} steps, expected one '
-                     f'with steps above it, and below it down to stochastic_above = '
-                     f'{stochastic_above}')
-
-  def sample(params, key, shape):
-    key_start, key_above, key_order, key_below = jax.random.split(key, 4)
-    count = shape[0]
-
-    def begin(key):
-      x = project(jax.random.normal(key, shape[1:]))
-      return x, jnp.zeros_like(x), 0.5 * jnp.sum(x**2), 0.0  # -log of what x was drawn from
-
-    def above(carry, inputs):
-      population, last_t = carry
-      key, (t, s), end = inputs
-      key, key_again = jax.random.split(key)
-
-      def move(key, x, last, reduced, log_w):
-        (y, clean, _), noise = walk.step(params, (x, last, last_t), key, t, s)
-        ahead = energy(params, y, s)
-        log_w = log_w + reduced - ahead + _log_transition(schedule, x, y, noise, t, s)
-        return y, clean, ahead, jnp.where(jnp.isfinite(log_w), log_w, -jnp.inf)
-
-      *state, log_w = jax.vmap(move)(jax.random.split(key, count), *population)
-      w = jax.nn.softmax(log_w)
-      again = ((1 / jnp.sum(w**2) < threshold * count) | end) & jnp.isfinite(jnp.sum(w))
-      chosen = jnp.where(again, _draw_again(key_again, w), jnp.arange(count))
-      population = *(values[chosen] for values in state), jnp.where(again, 0.0, log_w)
-      return (population, t), None
-
-    population = jax.vmap(begin)(jax.random.split(key_start, count))
-    ((x, last, *_), last_t), _ = jax.lax.scan(
-      above, (population, walk.pairs[0, 0]),
-      (jax.random.split(key_above, weighed), walk.pairs[:weighed],
-       jnp.arange(weighed) == weighed - 1))
-    order = jax.random.permutation(key_order, count)  # copies lie side by side
-    return jax.vmap(lambda key, x, last: walk.descend(
-      params, key, (x, last, last_t), walk.pairs[weighed:]))(
-        jax.random.split(key_below, count), x[order], last[order])
-
-  return sample
 
 
 def make_ode_sampler(
@@ -249,7 +165,7 @@ def make_ode_sampler(
   return _batched(sample_one), log_density
 
 
-class _Walk(NamedTuple):
+class Walk(NamedTuple):
   """The DPM-Solver's way down: its times [steps, 2], one step, and all that are left."""
 
   pairs: Array
@@ -257,7 +173,10 @@ class _Walk(NamedTuple):
   descend: Callable
 
 
-def _make_walk(score, schedule, num_steps, stochastic_above, bound, project) -> _Walk:
+def make_walk(
+  score: ScoreFn, schedule: Schedule, num_steps: int, stochastic_above: float, bound: float,
+  project: ProjectFn
+) -> Walk:
   """step(params, (x, last, last_t), key, t, s) -> ((x_s, clean, t), the noise that it added).
 
   descend(params, key, (x, last, last_t), pairs) -> x_0 takes the steps of `pairs` and the last one,
@@ -289,22 +208,7 @@ def _make_walk(score, schedule, num_steps, stochastic_above, bound, project) -> 
     return 0.5 * (x / schedule.alpha(end) + denoise(params, x, end))
 
   pairs = np.stack([times[:-1], times[1:]], axis=1)
-  return _Walk(jnp.asarray(pairs, jnp.float32), step, descend)
-
-
-def _log_transition(schedule: Schedule, x: Beads, y: Beads, noise: Beads, t, s) -> Scalar:
-  """log q(x | y) - log p(y | x) of a step from x at t to y at s, up to a constant of the levels."""
-  (alpha_t, sigma_t), (alpha_s, sigma_s) = _levels(schedule, t), _levels(schedule, s)
-  ratio = alpha_t / alpha_s
-  log_q = -0.5 * jnp.sum((x - ratio * y) ** 2) / (sigma_t**2 - (ratio * sigma_s) ** 2)
-  return log_q + 0.5 * jnp.sum(noise**2)
-
-
-def _draw_again(key: PRNGKey, w: Float[Array, ' samples']) -> Int[Array, ' samples']:
-  """Systematic resampling: index k comes floor or ceil of samples × w_k times."""
-  count, total = len(w), jnp.cumsum(w)
-  places = (jnp.arange(count) + 1 - jax.random.uniform(key)) / count * total[-1]
-  return jnp.clip(jnp.searchsorted(total, places), 0, count - 1)
+  return Walk(jnp.asarray(pairs, jnp.float32), step, descend)
 
 
 def _divergence(field: Callable, x: Float[Array, '*shape']) -> Float[Array, '']:
