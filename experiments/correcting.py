@@ -74,13 +74,20 @@ def add_correction(model: models.Model, added: energy.EnergyFn) -> models.Model:
 
 
 def fit(basis, split: Split, sound: np.ndarray, scale: float) -> dict:
-  """The coefficients and what tells how good they are, on training and validation frames."""
+  """The coefficients and what tells how good they are, on training and validation frames.
+
+  The means differ by chance too: by how the runs of the data scatter, and the replicas.
+  """
   size = correction.basis_size(basis, split.train.x)
+  replica = np.tile(np.arange(sound.shape[1]), len(sound))
   frames = sound.reshape(-1, *sound.shape[2:])
   count = min(len(frames), FRAMES, max(1, NUMBERS // size))
-  frames = frames[np.linspace(0, len(frames) - 1, count).astype(int)] / scale
+  chosen = np.linspace(0, len(frames) - 1, count).astype(int)
+  frames = frames[chosen] / scale
   mean, variance = correction.measure_means(basis, split.train.x / scale, split.train.run)
-  found = correction.fit_correction(correction.evaluate_basis(basis, frames), mean, variance)
+  _, chance = correction.measure_means(basis, frames, replica[chosen])
+  found = correction.fit_correction(
+    correction.evaluate_basis(basis, frames), mean, variance + chance)
   gains = {f'{name} gain': correction.likelihood_gain(
     basis, found.coefficients, frames, part.x / scale)
     for name, part in (('training', split.train), ('validation', split.validation))}

@@ -7,7 +7,7 @@ of the pair distances, the relative entropy of data and simulation is convex in 
 
   S(c) = c · <basis>_data + ln <exp(-c · basis)>_simulation + Σ_k variance_k c_k² / 2,
 
-and at its least the reweighted simulation has the data's means, to the errors of these (the last
+and at its least the reweighted simulation has the data's means, to the errors of the two (the last
 term). Sources: Shell, J. Chem. Phys. 129, 144108 (2008); the errors: Cesari, Reißer and Bussi,
 Computation 6, 15 (2018), eq. 20 for Gaussian errors.
 """
@@ -163,7 +163,7 @@ def fit_correction(
   Args:
     values: basis of simulated frames, which are drawn from the energy to be corrected.
     mean: <basis> of the data.
-    variance: of that mean, positive.
+    variance: of its difference from the mean of the values by chance, positive.
 
   Raises:
     ValueError: for values that are not finite, or a variance that is not positive.
