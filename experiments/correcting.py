@@ -5,17 +5,40 @@ Each round simulates the force field as it is, and adds what its pair distances 
 
 import json
 import pathlib
-from collections.abc import Callable
 
 import numpy as np
+from scipy import special
 
-from experiments import dynamics, ladders, models, report_parts
+from experiments import dynamics, ladders, models, report_parts, uses
 from twoforone import correction, energy
+from twoforone.correction import PairCorrection
 from twoforone.datasets.dataset import Split
 from twoforone.trajectory import write_json
 
 FRAMES = 40_000  # most of a round that are reweighted
-NUMBERS = 100_000_000  # most of their basis held at once
+NUMBERS = 50_000_000  # most of their splines held at once
+NARROWEST = 0.05  # nm: pairs of beads that move less are left out
+
+
+def check_settings(config, system) -> None:
+  """Raises ValueError for what would otherwise surface only after a round."""
+  settings, ladder, beads = config.simulate.correction, config.simulate.tempering, len(system.beads)
+  for name, least in (('rounds', 0), ('parts', 1), ('coefficients', 4)):
+    if settings[name] < least:
+      raise ValueError(f'simulate.correction.{name}: found {settings[name]}, expected at least '
+                       f'{least}')
+  if not settings.rounds:
+    return
+  if len(system.bonds) >= beads * (beads - 1) // 2:
+    raise ValueError(f'simulate.correction.rounds: found {settings.rounds} for {beads} beads that '
+                     'are all bonded, expected 0: there is no distance to correct')
+  if config.simulate.replicas < 2:
+    raise ValueError(f'simulate.correction.rounds: found {settings.rounds} for one replica, '
+                     'expected 0: its penalty is chosen by replicas that it has not seen')
+  if ladder.rungs > 1 and ladder.highest <= system.temperature:
+    raise ValueError(f'simulate.tempering.highest: found {ladder.highest} K, expected more than '
+                     f'{system.temperature} K, that of the data, at which the force field is '
+                     'corrected')
 
 
 def round_folder(folder: pathlib.Path, k: int) -> pathlib.Path:
@@ -24,7 +47,10 @@ def round_folder(folder: pathlib.Path, k: int) -> pathlib.Path:
 
 
 def round_config(config, split: Split):
-  """The config of the simulation of a round: at the temperature of the data, nothing exported."""
+  """The config of the simulation of a round: at the temperature of the data, nothing exported.
+
+  Its first half is burn-in.
+  """
   chosen = config.copy_and_resolve_references()
   settings = chosen.simulate
   settings.temperature = split.train.system.temperature
@@ -33,80 +59,96 @@ def round_config(config, split: Split):
   return chosen
 
 
-def correct(
-  config, model: models.Model, params, split: Split, x: np.ndarray, lost: int, folder: pathlib.Path
-):
-  """The model with its correction, and the parameters of both.
+def corrected(model: models.Model, params, found: PairCorrection | None):
+  """The model with the correction and the parameters of both, or as they are without one."""
+  if found is None:
+    return model, params
+  if model.energy is not None:
+    total = correction.correct_energy(model.energy)
+    return model._replace(energy=total, score=energy.make_score(total)), (params, found)
+  slope = energy.make_score(correction.pair_energy)
+  return model._replace(score=lambda params, x, t: (
+    model.score(params[0], x, t) + slope(params[1], x, t))), (params, found)
 
-  The fit is kept in correction.json and read from there: a simulation that goes on needs the same
+
+def improve(
+  config, model: models.Model, split: Split, x: np.ndarray, lost: int, folder: pathlib.Path,
+  before: PairCorrection | None
+) -> PairCorrection:
+  """The correction that the model needs after this round.
+
+  It is kept in correction.json and read from there: a simulation that goes on needs the same
   numbers to the last digit.
 
   Args:
-    x: simulated frames [F, R, n, 3] in nm of the model as it is, after the burn-in.
+    model: without a correction.
+    x: simulated frames [F, R, n, 3] in nm of the model with that of `before`, after the burn-in.
     lost: replicas lost in that simulation.
     folder: of the round.
 
   Raises:
-    ValueError: when no replica of the round is sound.
+    ValueError: when fewer than two replicas of the round are sound.
   """
-  train, path = split.train, folder / 'correction.json'
-  splines = correction.fit_pair_splines(train.x / model.scale, train.system.bonds)
-  basis = correction.make_pair_basis(splines, config.simulate.correction.coefficients)
+  path = folder / 'correction.json'
   if not path.exists():
     sound = x[:, report_parts.sound_replicas(x)]
-    if not sound.size:
-      raise ValueError(f'simulate.correction: found all {x.shape[1]} replicas of {folder} lost, '
-                       'expected some to correct the force field with')
-    write_json(path, fit(basis, split, sound, model.scale) | {'replicas lost': lost})
-  c = np.array(json.loads(path.read_text())['coefficients'], np.float32)
-  added = correction.make_correction(basis)
-  return add_correction(model, added), (params, c)
+    if sound.shape[1] < 2:
+      raise ValueError(f'simulate.correction: found {sound.shape[1]} sound replicas of '
+                       f'{x.shape[1]} in {folder}, expected at least 2')
+    write_json(path, fit(config, model, split, sound, before) | {'replicas lost': lost})
+  found = json.loads(path.read_text())
+  return PairCorrection(*(np.array(found[name], kind) for name, kind in zip(
+    PairCorrection._fields, (np.int32, np.float32, np.float32, np.float32), strict=True)))
 
 
-def add_correction(model: models.Model, added: energy.EnergyFn) -> models.Model:
-  """The model whose parameters are (those of before, c)."""
-  if model.energy is not None:
-    corrected = correction.correct_energy(model.energy, added)
-    return model._replace(energy=corrected, score=energy.make_score(corrected))
-  slope = energy.make_score(added)
-  return model._replace(score=lambda params, x, t: (
-    model.score(params[0], x, t) + slope(params[1], x, t)))
+def fit(
+  config, model: models.Model, split: Split, sound: np.ndarray, before: PairCorrection | None
+) -> dict:
+  """The correction and what tells how good it is, for correction.json.
 
-
-def fit(basis, split: Split, sound: np.ndarray, scale: float) -> dict:
-  """The coefficients and what tells how good they are, on training and validation frames.
-
-  The means differ by chance too: by how the runs of the data scatter, and the replicas.
+  Args as `improve`; `sound`: frames [F, R, n, 3] in nm of the sound replicas.
   """
-  size = correction.basis_size(basis, split.train.x)
-  replica = np.tile(np.arange(sound.shape[1]), len(sound))
-  frames = sound.reshape(-1, *sound.shape[2:])
-  count = min(len(frames), FRAMES, max(1, NUMBERS // size))
-  chosen = np.linspace(0, len(frames) - 1, count).astype(int)
-  frames = frames[chosen] / scale
-  mean, variance = correction.measure_means(basis, split.train.x / scale, split.train.run)
-  _, chance = correction.measure_means(basis, frames, replica[chosen])
-  found = correction.fit_correction(
-    correction.evaluate_basis(basis, frames), mean, variance + chance)
-  gains = {f'{name} gain': correction.likelihood_gain(
-    basis, found.coefficients, frames, part.x / scale)
-    for name, part in (('training', split.train), ('validation', split.validation))}
-  return {'frames': count, 'effective share': found.effective_share, 'size [kT]': found.size,
-          **gains, 'coefficients': found.coefficients.tolist()}
+  # Positions as the force field sees them.
+  unit = uses.reading(config, model, split.train.system, config.simulate.level)['alpha']
+  unit /= model.scale
+  start = before or correction.no_correction(
+    split.train.x * unit, split.train.system.bonds, narrowest=NARROWEST * unit,
+    count=config.simulate.correction.coefficients)
+  most = max(2, min(FRAMES, NUMBERS // start.coefficients.size) // sound.shape[1])
+  frames = sound[::-(-len(sound) // most)] * unit
+  replica = np.tile(np.arange(frames.shape[1]), len(frames))
+  frames = frames.reshape(-1, *frames.shape[2:])
+  values = correction.evaluate_splines(start, frames)
+  mean, variance = correction.measure_means(start, split.train.x * unit, split.train.run)
+  validation, _ = correction.measure_means(start, split.validation.x * unit, split.validation.run)
+  _, chance = correction.measure_means(start, frames, replica)
+  found = correction.fit_correction(values, replica, mean, variance, chance)
+  change = values @ found.coefficients
+  w = special.softmax(-change)
+  total = start.coefficients + found.coefficients.reshape(start.coefficients.shape)
+  return {
+    'frames': len(frames), 'temperature [K]': split.train.system.temperature,
+    'penalty': found.penalty if np.isfinite(found.penalty) else None,
+    'effective share': float(np.exp(special.entr(w).sum()) / len(w)),
+    'size [kT]': float(change.std()), 'training gain': found.gain(mean),
+    'validation gain': found.gain(validation),
+    **{name: np.asarray(value).tolist()
+       for name, value in start._replace(coefficients=total)._asdict().items()}}
 
 
 def notes(config, folder: pathlib.Path) -> list[str]:
   """What each round did, for the report in `folder`."""
   lines = []
   for k in range(config.simulate.correction.rounds):
-    path = round_folder(folder / 'simulation', k) / 'correction.json'
-    found = json.loads(path.read_text())
-    lines.append(
-      f'Force field corrected by the relative entropy of its pair distances, from '
-      f'{found["frames"]:,} frames of its own simulation: {found["size [kT]"]:.2f} kT wide, '
-      f'{found["effective share"]:.2f} of the frames left when they are reweighted, '
-      f'{found["training gain"]:+.3f} nat per training frame and {found["validation gain"]:+.3f} '
-      f'per validation frame; {found["replicas lost"]} replicas lost in that simulation.')
+    found = json.loads((round_folder(folder / 'simulation', k) / 'correction.json').read_text())
+    start = (f'Correction {k + 1} of the force field, by the relative entropy of its pair '
+             f'distances, from {found["frames"]:,} frames of its own simulation at '
+             f'{found["temperature [K]"]:g} K, {found["replicas lost"]} replicas lost')
+    lines.append(f'{start}: none, for none gained anything.' if found['penalty'] is None else (
+      f'{start}: {found["size [kT]"]:.2f} kT wide; {found["effective share"]:.2f} of these frames '
+      f'are left when they are reweighted; {found["training gain"]:+.3f} nat per training frame '
+      f'and {found["validation gain"]:+.3f} per validation frame on replicas that it has not '
+      f'seen; penalty {found["penalty"]:g}.'))
   return lines
 
 
@@ -114,14 +156,9 @@ def uncorrected(config, folder: pathlib.Path) -> dict[str, np.ndarray]:
   """The sound replicas [F, R, n, 3] in nm of the first round, by the name they have in a report."""
   if not config.simulate.correction.rounds:
     return {}
-  x = read_round(config, round_folder(folder / 'simulation', 0))
+  read = ladders.read_lowest if config.simulate.tempering.rungs > 1 else dynamics.read_run
+  x, _ = read(round_folder(folder / 'simulation', 0))
+  x = x[len(x) // 2:]  # as `round_config` has it
   x = x[:, report_parts.sound_replicas(x)]
   return {'uncorrected simulation': x} if x.size else {}
 
-
-def read_round(config, folder: pathlib.Path) -> np.ndarray:
-  """The second half of the frames of a round."""
-  read: Callable = (ladders.read_lowest if config.simulate.tempering.rungs > 1
-                    else dynamics.read_run)
-  x = read(folder)[0]
-  return x[len(x) // 2:]

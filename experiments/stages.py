@@ -31,7 +31,7 @@ from twoforone.simulate import Info, make_bond_check
 from twoforone.units import thermal_energy
 
 STARTS = ('samples', 'data')
-DRAW, SIMULATE, CORRECT, ROUND = 1, 2, 3, 4  # streams of random numbers; round k has ROUND + k
+DRAW, SIMULATE, CORRECTOR, ROUND = 1, 2, 3, 4  # streams of random numbers; round k has ROUND + k
 EXTENDABLE = ('simulate.parts', 'simulate.formats', 'simulate.written_replicas',
               'sample.num_samples')  # fields that a run taken up again may change
 
@@ -51,9 +51,6 @@ def check_config(config, system) -> None:
   if not settings.dt and config.train.milestone.levels and not config.pretrained:
     raise ValueError('simulate.dt: found 0, expected a positive number: the simulations of '
                      'train.milestone.levels come before there is a force to choose a step for')
-  if not settings.dt and config.sample.corrector_steps:
-    raise ValueError('simulate.dt: found 0, expected a positive number: the steps of '
-                     'sample.corrector_steps come before there is a sample to choose one for')
   level_time(models.make_schedule(config.schedule), settings.level)
   make_bond_check(system.bonds, settings.longest_bond)
   if len(settings.mass) not in (0, len(system.beads)):
@@ -61,19 +58,32 @@ def check_config(config, system) -> None:
                      f'{len(system.beads)}, one for each bead, or none for those of the system')
   for suffix in settings.formats:
     models.pick('simulate.formats', suffix, dict.fromkeys(trajectory.SUFFIXES))
-  copies = settings.replicas * settings.tempering.rungs
-  if config.sample.num_samples < copies:
-    raise ValueError(f'sample.num_samples: found {config.sample.num_samples}, expected at least '
-                     f'{copies}: every copy starts from a sample')
   if settings.tempering.rungs > 1 and settings.stride % settings.tempering.exchange_every:
     raise ValueError(f'simulate.stride: found {settings.stride}, expected a multiple of '
                      f'tempering.exchange_every = {settings.tempering.exchange_every}')
   if settings.parts * settings.frames_per_part <= settings.burn_in_frames:
     raise ValueError(f'simulate.burn_in_frames: found {settings.burn_in_frames}, expected fewer '
                      f'than parts × frames_per_part = {settings.parts * settings.frames_per_part}')
-  if settings.correction.rounds and settings.correction.parts < 1:
-    raise ValueError(f'simulate.correction.parts: found {settings.correction.parts}, expected at '
-                     'least 1')
+  check_samples(config)
+  correcting.check_settings(config, system)
+
+
+def check_samples(config) -> None:
+  """Raises ValueError for samples that cannot be drawn, or are too few for the replicas."""
+  settings, dynamic = config.sample, config.simulate
+  if settings.corrector_steps < 0:
+    raise ValueError(f'sample.corrector_steps: found {settings.corrector_steps}, expected at '
+                     'least 0')
+  if not settings.corrector_friction > 0:
+    raise ValueError(f'sample.corrector_friction: found {settings.corrector_friction}, expected a '
+                     'positive number')
+  if settings.corrector_steps and not dynamic.dt:
+    raise ValueError('simulate.dt: found 0, expected a positive number: the steps of '
+                     'sample.corrector_steps come before there is a sample to choose one for')
+  copies = dynamic.replicas * dynamic.tempering.rungs
+  if settings.num_samples < copies:
+    raise ValueError(f'sample.num_samples: found {settings.num_samples}, expected at least '
+                     f'{copies}: every copy starts from a sample')
 
 
 def make_frames(
@@ -129,15 +139,16 @@ def sample(config, model: models.Model, params, system, folder: pathlib.Path) ->
   """i.i.d. structures [F, n, 3] in nm, written batch by batch."""
   settings = config.sample
   draw = jax.jit(uses.make_sampler(config, model), static_argnums=2)
-  correct = uses.make_corrector(config, model, system) if settings.corrector_steps else None
-  key, key_correct = (jax.random.fold_in(jax.random.key(config.seed), k) for k in (DRAW, CORRECT))
+  move = uses.make_corrector(config, model, system) if settings.corrector_steps else None
+  key, key_corrector = (
+    jax.random.fold_in(jax.random.key(config.seed), k) for k in (DRAW, CORRECTOR))
   shape = (settings.batch_size, len(system.beads), 3)
   total = -(-settings.num_samples // settings.batch_size)
   done = trajectory.count_parts(folder)
   for k in tqdm(range(done, total), initial=done, total=total, unit='batch', desc='sample'):
     x = draw(params, jax.random.fold_in(key, k), shape) * model.scale
-    if correct:
-      x = correct(params, jax.random.fold_in(key_correct, k), x)
+    if move:
+      x = move(params, jax.random.fold_in(key_corrector, k), x)
     trajectory.write_part(folder, k, {'x': np.asarray(x)})
   drawn = np.concatenate([part['x'] for part in trajectory.read_parts(folder)])
   return drawn[:settings.num_samples]
@@ -172,13 +183,15 @@ def simulate(
   Of a ladder of temperatures those of the lowest. The force field is corrected first where
   `simulate.correction` asks for rounds of it.
   """
+  system, found = split.train.system, None
   for k in range(config.simulate.correction.rounds):
-    chosen, place = correcting.round_config(config, split), correcting.round_folder(folder, k)
+    place = correcting.round_folder(folder, k)
     x, _, lost = run_replicas(
-      chosen, model, params, split.train.system, start, place, stream=ROUND + k)
-    model, params = correcting.correct(
-      config, model, params, split, x, report_parts.count_lost(lost), place)
-  return run_replicas(config, model, params, split.train.system, start, folder)
+      correcting.round_config(config, split), *correcting.corrected(model, params, found), system,
+      start, place, stream=ROUND + k)
+    found = correcting.improve(
+      config, model, split, x, report_parts.count_lost(lost), place, found)
+  return run_replicas(config, *correcting.corrected(model, params, found), system, start, folder)
 
 
 def run_replicas(

@@ -44,7 +44,7 @@ def make_sampler(config, model: Model) -> sampler.Sampler:
 
 
 def make_corrector(config, model: Model, system: System) -> Callable:
-  """correct(params, key, x[S, n, 3]) -> x in nm: some Langevin steps of the force field for each.
+  """move(params, key, x[S, n, 3]) -> x in nm: some Langevin steps of the force field for each.
 
   The corrector after the predictor (Song et al. 2021), at the lowest noise level: beads that came
   too close part, friction keeps the rest where it is. A molecule that breaks is NaN.
@@ -55,19 +55,19 @@ def make_corrector(config, model: Model, system: System) -> Callable:
     mass=choose_mass(config.simulate, system), friction=friction)
   check = make_bond_check(system.bonds, config.simulate.longest_bond)
 
-  def correct(params, key, x):
+  def move(params, key, x):
     kT = jnp.full(len(x), thermal_energy(system.temperature))
     state = start_replicas(integrator, params, key, x, kT)
     _, frames, _ = simulate(integrator, params, state, kT, num_frames=1, stride=steps, check=check)
     return frames[0]
 
-  return jax.jit(correct)
+  return jax.jit(move)
 
 
 def make_force(config, model: Model, system: System, level: int) -> ForceFn:
   """The force field at a noise level, of positions in nm."""
   return _at_once(config, force_module.make_force_field(
-    model.score, **_reading(config, model, system, level)))
+    model.score, **reading(config, model, system, level)))
 
 
 def make_potential(config, model: Model, system: System, level: int) -> PotentialFn:
@@ -80,7 +80,7 @@ def make_potential(config, model: Model, system: System, level: int) -> Potentia
     raise ValueError('network.kind: a direct score has no potential, which tempering and the '
                      'metropolis integrator need')
   return _at_once(config, force_module.make_potential(
-    model.energy, **_reading(config, model, system, level)))
+    model.energy, **reading(config, model, system, level)))
 
 
 def make_integrator(config, model: Model, system: System, level: int) -> langevin.Integrator:
@@ -113,7 +113,7 @@ def _at_once(config, function):
   return force_module.in_pieces(function, at_once) if at_once else function
 
 
-def _reading(config, model: Model, system: System, level: int) -> dict[str, float]:
+def reading(config, model: Model, system: System, level: int) -> dict[str, float]:
   """At what noise, in which units and with which scaling the model is read."""
   t = level_time(model.schedule, level)
   return {

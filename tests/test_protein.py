@@ -75,33 +75,13 @@ def test_trajectories_to_a_report(tmp_path):
   assert np.isfinite(values['i.i.d.', 'pair-distance JS to the training frames'].value)
   assert np.isfinite(values['simulation', 'potential energy, up to a constant'].value)
   assert np.isfinite(values['uncorrected simulation', 'TIC JS'].value)
-  assert 'corrected by the relative entropy' in report and 'moved by 20 Langevin steps' in report
+  assert 'Correction 1 of the force field' in report and 'moved by 20 Langevin steps' in report
   part = tmp_path / 'run' / 'simulation' / 'replica_00000' / 'part_00001.h5'
   with mdtraj.formats.HDF5TrajectoryFile(str(part)) as file:
     found = file.read()
   assert np.isfinite(found.potentialEnergy).all()
   np.testing.assert_allclose(  # K = 3n kB T / 2
     found.temperature, found.kineticEnergy / (1.5 * BEADS * 0.00831446), rtol=1e-5)
-
-
-@pytest.mark.slow
-def test_a_corrected_simulation_goes_on_with_the_correction_it_began_with(tmp_path):
-  (first, topology), (second, _) = (write_run(tmp_path / f'{k}.xtc', 200, k) for k in range(2))
-  config = protein_config.get_config('smoke')
-  config.data.update({'topology': topology, 'trajectories': (first, second)})
-  config.train.num_steps = config.train.validate_every = 100
-  config.simulate.correction.rounds = 2
-  protein.run(config, str(tmp_path / 'run'))
-  folder = tmp_path / 'run' / 'simulation'
-  kept = [(folder / f'round_{k}' / 'correction.json').read_text() for k in range(2)]
-  before = (folder / 'part_00000.npz').read_bytes()
-  config.simulate.parts = 3
-  protein.run(config, str(tmp_path / 'run'))
-  assert (folder / 'part_00002.npz').exists()
-  assert (folder / 'part_00000.npz').read_bytes() == before
-  assert kept == [(folder / f'round_{k}' / 'correction.json').read_text() for k in range(2)]
-  report = (tmp_path / 'run' / 'report.md').read_text()
-  assert report.count('corrected by the relative entropy') == 2
 
 
 def test_corrector_draws_the_force_field_and_marks_what_breaks():

@@ -2,17 +2,17 @@
 
 Score matching is nearly blind to the weight of separated basins, and noise-level classification
 only as good as the network generalises: a force field read at low noise can be off by half a kT
-between folds. Frames of its own simulation show by how much. With c · basis(x) added, basis splines
-of the pair distances, the relative entropy of data and simulation is convex in c:
+between folds. Frames of its own simulation show by how much. With c · B(x) added, B splines of the
+pair distances, the relative entropy of data and simulation is convex in c:
 
-  S(c) = c · <basis>_data + ln <exp(-c · basis)>_simulation + Σ_k variance_k c_k² / 2,
+  S(c) = c · <B>_data + ln <exp(-c · B)>_simulation + penalty Σ_k variance_k c_k² / 2,
 
-and at its least the reweighted simulation has the data's means, to the errors of the two (the last
-term). Sources: Shell, J. Chem. Phys. 129, 144108 (2008); the errors: Cesari, Reißer and Bussi,
-Computation 6, 15 (2018), eq. 20 for Gaussian errors.
+and at its least the reweighted simulation has the data's means, but for the errors of the two (the
+last term). These are taken as independent, which they are not where all distances follow one fold,
+so the penalty is chosen by replicas that the fit has not seen. Sources: Shell, J. Chem. Phys. 129,
+144108 (2008); the errors: Cesari, Reißer and Bussi, Computation 6, 15 (2018).
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -21,118 +21,130 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy import optimize, special
 
-from twoforone.baselines.basis import BasisFn, cardinal_cubic
-from twoforone.types import EnergyFn
+from twoforone.baselines.basis import cardinal_cubic
+from twoforone.geometry import distances
+from twoforone.types import Beads, EnergyFn, Scalar
 
 CHUNK = 2000  # frames whose basis is held at once
+Basis = Float[np.ndarray, ' k']
 
 
-class PairSplines(NamedTuple):
-  """Which pairs of beads, and where their distances lie.
+class PairCorrection(NamedTuple):
+  """The parameters of `pair_energy`, lengths in the unit of the positions.
 
   Attributes:
-    pairs: [P, 2].
-    low, high: ends of the splines, [P]; in the unit of the frames they were read off.
+    pairs: which beads, [P, 2].
+    low, high: ends of the splines of each distance, [P].
+    coefficients: c in kT, [P, count].
   """
 
-  pairs: Int[np.ndarray, 'P 2']
-  low: Float[np.ndarray, ' P']
-  high: Float[np.ndarray, ' P']
+  pairs: Int[Array | np.ndarray, 'P 2']
+  low: Float[Array | np.ndarray, ' P']
+  high: Float[Array | np.ndarray, ' P']
+  coefficients: Float[Array | np.ndarray, 'P count']
 
 
 class Fit(NamedTuple):
-  """A correction and how it was found.
+  """A correction of some basis and how it was found.
 
   Attributes:
     coefficients: c, [k].
-    effective_share: N_eff / S of the reweighted simulation, exp of the entropy of its weights.
-    size: standard deviation of c · basis over the simulation [kT].
+    penalty: the one chosen, or infinity where none gained anything: then c is zero.
+    normaliser: ln <exp(-c · B)> with c of one half of the replicas over the other, mean of both
+      ways; beside it -c · B of data gives an honest likelihood.
+    cross: the coefficients of both halves, [2, k].
   """
 
-  coefficients: Float[np.ndarray, ' k']
-  effective_share: float
-  size: float
+  coefficients: Basis
+  penalty: float
+  normaliser: float
+  cross: Float[np.ndarray, '2 k']
+
+  def gain(self, mean: Basis) -> float:
+    """ln p_corrected - ln p in nat per frame of data with <B> = mean, cross-fitted."""
+    return float(-(self.cross @ mean).mean() - self.normaliser)
 
 
-def fit_pair_splines(
-  x: Float[np.ndarray, 'F n 3'], bonds: Int[np.ndarray, 'bonds 2'], *, tail: float = 0.005
-) -> PairSplines:
-  """All pairs but the bonded ones, each between two quantiles of its distance.
+def pair_energy(params: PairCorrection, x: Beads, t: Scalar) -> Scalar:
+  """Σ c · B(x) in kT, an `EnergyFn` at the one noise level that it was fitted at."""
+  del t
+  # A product of matrices may lose digits.
+  return jnp.sum(params.coefficients * pair_splines(params, x))
 
-  Args:
-    x: training frames.
-    bonds: pairs left out; the network holds them to a hundredth of their width.
-    tail: part of the frames beyond each end, where the correction has no force.
 
-  Raises:
-    ValueError: when every pair is bonded.
+def pair_splines(params: PairCorrection, x: Beads) -> Float[Array, 'P count']:
+  """B: cubic B-splines of each distance, on count - 3 equal pieces between its ends.
+
+  Those of one distance sum to one. Beyond an end the value at the end is kept.
   """
-  pairs = np.stack(np.triu_indices(x.shape[1], 1), axis=1)
-  bonded = {tuple(sorted(map(int, bond))) for bond in bonds}
-  pairs = np.array([pair for pair in pairs if tuple(map(int, pair)) not in bonded])
-  if not len(pairs):
-    raise ValueError(f'bonds: found all pairs of {x.shape[1]} beads, expected some that are not')
-  ends = [np.quantile(np.linalg.norm(x[:, i] - x[:, j], axis=-1), (tail, 1 - tail))
-          for i, j in pairs]
-  return PairSplines(pairs, *np.array(ends).T)
+  low, high = jnp.asarray(params.low), jnp.asarray(params.high)
+  count = params.coefficients.shape[1]
+  distance = jnp.clip(distances(x, jnp.asarray(params.pairs)), low, high)
+  place = (distance - low) / (high - low) * (count - 3)
+  return cardinal_cubic(place[:, None] - (jnp.arange(count) - 1))
 
 
-def make_pair_basis(splines: PairSplines, count: int = 8) -> BasisFn:
-  """basis(x[n,3]) -> [P count]: cubic B-splines of each distance, on count - 3 equal pieces.
-
-  Beyond an end the value at the end is kept. Twice differentiable inside; at an end the force of a
-  pair ends.
-
-  Raises:
-    ValueError: for fewer than four splines of a distance.
-  """
-  if count < 4:
-    raise ValueError(f'count: found {count} coefficients, expected at least 4 for cubic splines')
-  low, high = jnp.asarray(splines.low), jnp.asarray(splines.high)
-  first, second = splines.pairs.T
-
-  def basis(x):
-    distance = jnp.linalg.norm(x[first] - x[second], axis=-1)
-    place = (jnp.clip(distance, low, high) - low) / (high - low) * (count - 3)
-    return cardinal_cubic(place[:, None] - (jnp.arange(count) - 1)).ravel()
-
-  return basis
-
-
-def make_correction(basis: BasisFn) -> EnergyFn:
-  """correction(c, x, t) = c · basis(x) in kT, for the one noise level it was fitted at."""
-
-  def correction(c, x, t):
-    del t
-    return jnp.sum(c * basis(x))  # a product of matrices may lose digits
-
-  return correction
-
-
-def correct_energy(energy: EnergyFn, correction: EnergyFn) -> EnergyFn:
-  """corrected((params, c), x, t) = energy(params, x, t) + correction(c, x, t)."""
+def correct_energy(energy: EnergyFn) -> EnergyFn:
+  """corrected((params, c), x, t) = energy(params, x, t) + pair_energy(c, x, t)."""
 
   def corrected(params, x, t):
-    return energy(params[0], x, t) + correction(params[1], x, t)
+    return energy(params[0], x, t) + pair_energy(params[1], x, t)
 
   return corrected
 
 
-def evaluate_basis(basis: BasisFn, x: Float[np.ndarray, 'F n 3']) -> Float[np.ndarray, 'F k']:
-  """The basis of every frame, some thousand frames at a time."""
-  return np.concatenate(list(_chunks(basis, x)))
+def no_correction(
+  x: Float[np.ndarray, 'F n 3'], bonds: Int[np.ndarray, 'bonds 2'], *, count: int = 8,
+  narrowest: float = 0.0, tail: float = 0.005
+) -> PairCorrection:
+  """Zero coefficients for all pairs but bonded and rigid ones.
+
+  Args:
+    x: training frames, in the unit of the positions.
+    bonds: pairs left out; the network holds them to a hundredth of their width.
+    count: splines of each distance.
+    narrowest: pairs whose ends are not further apart are left out.
+    tail: part of the frames beyond each end, where the correction has no force.
+
+  Raises:
+    ValueError: for fewer than four splines, or when no pair is left.
+  """
+  if count < 4:
+    raise ValueError(f'count: found {count} coefficients, expected at least 4 for cubic splines')
+  bonded = {tuple(sorted(map(int, bond))) for bond in bonds}
+  pairs = [pair for pair in zip(*np.triu_indices(x.shape[1], 1), strict=True)
+           if tuple(map(int, pair)) not in bonded]
+  ends = np.array([np.quantile(np.linalg.norm(x[:, i] - x[:, j], axis=-1), (tail, 1 - tail))
+                   for i, j in pairs]).reshape(-1, 2)
+  wide = ends[:, 1] - ends[:, 0] > narrowest
+  if not wide.any():
+    raise ValueError(f'x: found no pair of the {x.shape[1]} beads that is free to move, expected '
+                     'some to correct')
+  low, high = ends[wide].T.astype(np.float32)
+  return PairCorrection(np.array(pairs)[wide], low, high,
+                        np.zeros((wide.sum(), count), np.float32))
+
+
+def evaluate_splines(
+  params: PairCorrection, x: Float[np.ndarray, 'F n 3']
+) -> Float[np.ndarray, 'F k']:
+  """B of every frame, flat, made some thousand frames at a time."""
+  values = np.empty((len(x), params.coefficients.size))
+  for begin, chunk in _chunks(params, x):
+    values[begin:begin + len(chunk)] = chunk
+  return values
 
 
 def measure_means(
-  basis: BasisFn, x: Float[np.ndarray, 'F n 3'], run: Int[np.ndarray, ' F']
-) -> tuple[Float[np.ndarray, ' k'], Float[np.ndarray, ' k']]:
-  """<basis> over frames and the variance of that mean, from how independent runs differ.
+  params: PairCorrection, x: Float[np.ndarray, 'F n 3'], run: Int[np.ndarray, ' F']
+) -> tuple[Basis, Basis]:
+  """<B> over frames and the variance of that mean, from how independent runs differ.
 
   With shares p_r of the frames, Σ_r p_r² (mean_r - mean)² R / (R - 1), and never less than one
   frame in F would make, (1 / F)². A single run is cut into ten pieces of time.
 
   Args:
-    x: frames in order of time within a run.
+    x: frames, in order of time within a run.
     run: index of the run of each frame.
 
   Raises:
@@ -143,10 +155,11 @@ def measure_means(
   names, place = np.unique(run, return_inverse=True)
   if len(names) < 2:
     raise ValueError(f'x: found {len(x)} frames of one run, expected at least 2')
-  total, begin = np.zeros((len(names), basis_size(basis, x))), 0
-  for values in _chunks(basis, x):
-    np.add.at(total, place[begin:begin + len(values)], values)
-    begin += len(values)
+  total = np.zeros((len(names), params.coefficients.size))
+  for begin, chunk in _chunks(params, x):
+    here = place[begin:begin + len(chunk)]
+    for k in np.unique(here):
+      total[k] += chunk[here == k].sum(axis=0, dtype=np.float64)
   counts = np.bincount(place)
   share, mean = counts / len(x), total.sum(axis=0) / len(x)
   scatter = share[:, None] ** 2 * (total / counts[:, None] - mean) ** 2
@@ -154,63 +167,83 @@ def measure_means(
   return mean, np.maximum(variance, 1 / len(x) ** 2)
 
 
-def fit_correction(
-  values: Float[np.ndarray, 'S k'], mean: Float[np.ndarray, ' k'],
-  variance: Float[np.ndarray, ' k']
-) -> Fit:
+def minimise(values: Float[np.ndarray, 'S k'], mean: Basis, variance: Basis) -> Basis:
   """argmin_c S(c), by L-BFGS from c = 0.
 
   Args:
-    values: basis of simulated frames, which are drawn from the energy to be corrected.
-    mean: <basis> of the data.
-    variance: of its difference from the mean of the values by chance, positive.
+    values: B of simulated frames, float64; they are of the energy to be corrected.
+    mean: <B> of the data.
+    variance: of the difference of the two means by chance, times the penalty; positive.
 
   Raises:
     ValueError: for values that are not finite, or a variance that is not positive.
+    RuntimeError: when it does not converge.
   """
   if not np.isfinite(values).all():
     raise ValueError('values: found NaN or infinity, expected frames of sound replicas')
   if not (variance > 0).all():
     raise ValueError(f'variance: found {variance.min()}, expected positive numbers')
-  scale = 1 / np.sqrt(np.var(values, axis=0, dtype=np.float64) + variance)  # even curvatures
+  scale = 1 / np.sqrt(np.var(values, axis=0) + variance)  # even curvatures
 
   def objective(scaled):
     c = scale * scaled
-    exponent = -(values @ c.astype(values.dtype)).astype(np.float64)
-    w = special.softmax(exponent)
-    loss = (c @ mean + special.logsumexp(exponent) - np.log(len(values))
-            + 0.5 * np.sum(variance * c**2))
-    return loss, scale * (mean - w.astype(values.dtype) @ values + variance * c)
+    exponent = -(values @ c)
+    slope = mean - special.softmax(exponent) @ values + variance * c
+    return (c @ mean + _log_mean_exp(exponent) + 0.5 * np.sum(variance * c**2), scale * slope)
 
   found = optimize.minimize(objective, np.zeros(len(mean)), jac=True, method='L-BFGS-B',
-                            options={'maxiter': 2000, 'maxfun': 4000, 'ftol': 1e-12, 'gtol': 1e-7})
-  c = scale * found.x
-  energy = (values @ c.astype(values.dtype)).astype(np.float64)
-  w = special.softmax(-energy)
-  return Fit(c, float(np.exp(special.entr(w).sum()) / len(w)), float(energy.std()))
+                            options={'maxiter': 5000, 'maxfun': 10_000, 'gtol': 1e-5})
+  if not found.success and np.abs(found.jac).max() > 1e-3:
+    raise RuntimeError(f'correction: L-BFGS ended with a slope of {np.abs(found.jac).max():.2g}: '
+                       f'{found.message}')
+  return scale * found.x
 
 
-def likelihood_gain(
-  basis: BasisFn, c: Float[np.ndarray, ' k'], simulated: Float[np.ndarray, 'S n 3'],
-  x: Float[np.ndarray, 'F n 3']
-) -> float:
-  """Mean over x of ln p_corrected - ln p, in nat per frame: -c·<basis>_x - ln <exp(-c·basis)>.
+def fit_correction(
+  values: Float[np.ndarray, 'S k'], replica: Int[np.ndarray, ' S'], mean: Basis, variance: Basis,
+  chance: Basis, *, penalties: tuple[float, ...] = (1.0, 10.0, 100.0)
+) -> Fit:
+  """The least of S(c) with the penalty of the best cross-fitted likelihood of the data.
 
-  On frames that the fit has not seen it tells a better force field from one learned by heart.
+  c of one half of the replicas is tried on the other half, both ways; where no penalty gains
+  anything there is no correction. The final c is of all replicas.
+
+  Args:
+    values: B of simulated frames, float64.
+    replica: of each frame, at least two.
+    mean, variance: <B> of the data and its variance, from `measure_means`.
+    chance: variance of the mean of the values, likewise with replicas for runs.
+    penalties: to choose from.
+
+  Raises:
+    ValueError: for a single replica; see `minimise`.
   """
-  energy = [np.concatenate([values @ c for values in _chunks(basis, frames)])
-            for frames in (x, simulated)]
-  return float(-energy[0].mean() - special.logsumexp(-energy[1]) + np.log(len(simulated)))
+  first = np.isin(replica, np.unique(replica)[::2])
+  if first.all():
+    raise ValueError('replica: found one, expected at least 2 to choose the penalty with')
+  halves = values[first], values[~first]
+
+  def cross(penalty):
+    c = np.array([minimise(half, mean, penalty * (variance + 2 * chance)) for half in halves])
+    normaliser = np.mean([_log_mean_exp(-(other @ own))
+                          for own, other in zip(c, halves[::-1], strict=True)])
+    return Fit(c[0], penalty, float(normaliser), c)
+
+  zero = np.zeros_like(mean)
+  tried = [Fit(zero, np.inf, 0.0, np.stack([zero, zero])), *map(cross, penalties)]
+  best = max(tried, key=lambda fit: fit.gain(mean))
+  if best.penalty == np.inf:
+    return best
+  return best._replace(
+    coefficients=minimise(values, mean, best.penalty * (variance + chance)))
 
 
-def basis_size(basis: BasisFn, x: Float[np.ndarray, 'F n 3']) -> int:
-  """k, the length of the basis of one frame."""
-  return jax.eval_shape(basis, jax.ShapeDtypeStruct(x.shape[1:], jnp.float32)).shape[0]
+def _log_mean_exp(values: Float[np.ndarray, ' S']) -> float:
+  return float(special.logsumexp(values) - np.log(len(values)))
 
 
-def _chunks(basis: BasisFn, x: np.ndarray):
-  """The basis of the frames, [CHUNK, k] at a time."""
-  many: Callable[[Array], Array] = jax.jit(jax.vmap(basis))
+def _chunks(params: PairCorrection, x: np.ndarray):
+  """(first frame, B of CHUNK frames [CHUNK, k]) along x."""
+  many = jax.jit(jax.vmap(lambda x: pair_splines(params, x).ravel()))
   for begin in range(0, len(x), CHUNK):
-    yield np.asarray(many(jnp.asarray(x[begin:begin + CHUNK], jnp.float32)))
-
+    yield begin, np.asarray(many(jnp.asarray(x[begin:begin + CHUNK], jnp.float32)))
