@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import ala2_flows, dynamics, fit, report_parts, stages, study
+from experiments import ala2_flows, correcting, dynamics, fit, report_parts, stages, study
 from experiments.ala2_flows import Made, World, timed
 from twoforone import energy, force, langevin, train
 from twoforone.baselines import (
@@ -123,6 +123,7 @@ def denoise(config, world: World, folder: pathlib.Path, objective: str) -> Made:
   """Two for one with an objective of `config.objectives`."""
   chosen = config.ala2.copy_and_resolve_references()
   chosen.update(config.objectives[objective].to_dict())
+  correcting.refuse(chosen, 'experiments.compare')
   split, system = world.split, world.split.train.system
   model, params = stages.get_model(chosen, split, system, folder / 'model')
   samples, sampling = timed(

@@ -41,6 +41,20 @@ def check_settings(config, system) -> None:
                      'corrected')
 
 
+def check_data(config, split: Split) -> None:
+  """Raises ValueError where the training frames leave nothing to correct."""
+  if config.simulate.correction.rounds:
+    correction.no_correction(split.train.x[:2000], split.train.system.bonds,
+                             narrowest=NARROWEST)
+
+
+def refuse(config, report: str) -> None:
+  """Raises ValueError for a correction that the report would not name."""
+  if config.simulate.correction.rounds:
+    raise ValueError(f'simulate.correction.rounds: found {config.simulate.correction.rounds}, '
+                     f'expected 0: {report} is of the force field as trained')
+
+
 def round_folder(folder: pathlib.Path, k: int) -> pathlib.Path:
   """Of round k, in that of the simulation."""
   return folder / f'round_{k}'
@@ -92,9 +106,9 @@ def improve(
   path = folder / 'correction.json'
   if not path.exists():
     sound = x[:, report_parts.sound_replicas(x)]
-    if sound.shape[1] < 2:
-      raise ValueError(f'simulate.correction: found {sound.shape[1]} sound replicas of '
-                       f'{x.shape[1]} in {folder}, expected at least 2')
+    if not len(x) or sound.shape[1] < 2:
+      raise ValueError(f'simulate.correction: found {sound.shape[1] if len(x) else 0} sound '
+                       f'replicas of {x.shape[1]} in {folder}, expected at least 2')
     write_json(path, fit(config, model, split, sound, before) | {'replicas lost': lost})
   found = json.loads(path.read_text())
   return PairCorrection(*(np.array(found[name], kind) for name, kind in zip(
@@ -120,9 +134,10 @@ def fit(
   frames = frames.reshape(-1, *frames.shape[2:])
   values = correction.evaluate_splines(start, frames)
   mean, variance = correction.measure_means(start, split.train.x * unit, split.train.run)
-  validation, _ = correction.measure_means(start, split.validation.x * unit, split.validation.run)
   _, chance = correction.measure_means(start, frames, replica)
-  found = correction.fit_correction(values, replica, mean, variance, chance)
+  found = correction.fit_correction(
+    values, replica, mean, variance, chance, start.coefficients.ravel(),
+    count=start.coefficients.shape[1])
   change = values @ found.coefficients
   w = special.softmax(-change)
   total = start.coefficients + found.coefficients.reshape(start.coefficients.shape)
@@ -131,7 +146,7 @@ def fit(
     'penalty': found.penalty if np.isfinite(found.penalty) else None,
     'effective share': float(np.exp(special.entr(w).sum()) / len(w)),
     'size [kT]': float(change.std()), 'training gain': found.gain(mean),
-    'validation gain': found.gain(validation),
+    'validation gain': found.gain(correction.mean_splines(start, split.validation.x * unit)),
     **{name: np.asarray(value).tolist()
        for name, value in start._replace(coefficients=total)._asdict().items()}}
 

@@ -9,7 +9,15 @@ Leaves kinetics.md, .json and .png.
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import ala2, command_line, report_kinetics, report_parts, stages, transitions
+from experiments import (
+  ala2,
+  command_line,
+  correcting,
+  report_kinetics,
+  report_parts,
+  stages,
+  transitions,
+)
 from experiments.report_kinetics import BASINS, PHI_POSITIVE
 from twoforone.datasets.ala2 import ala2_system
 from twoforone.evaluation import kinetics, structure
@@ -17,6 +25,7 @@ from twoforone.evaluation import kinetics, structure
 
 def run(config: ConfigDict, workdir: str) -> dict:
   """Simulates, counts and writes; returns what it wrote."""
+  correcting.refuse(config, 'experiments.kinetics')
   folder = command_line.prepare_workdir(workdir, config, may_change=('simulate.parts',))
   system, data = ala2_system(), ala2.load_data(config)
   split = ala2.split_data(config, data)

@@ -10,7 +10,7 @@ Leaves noise_level.md, .json and .png.
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import ala2, command_line, report_parts, stages
+from experiments import ala2, command_line, correcting, report_parts, stages
 from twoforone import plots
 from twoforone.datasets.ala2 import ala2_system
 from twoforone.evaluation import densities, structure, temperature, uncertainty
@@ -25,6 +25,7 @@ COLUMNS = {
 
 def run(config: ConfigDict, workdir: str) -> int:
   """Simulates every level of `config.levels`; returns the level to use."""
+  correcting.refuse(config, 'experiments.noise_level')
   folder = command_line.prepare_workdir(workdir, config)
   system = ala2_system()
   split = ala2.load_split(config)

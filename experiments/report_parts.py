@@ -89,8 +89,8 @@ def corrector_notes(config) -> list[str]:
   steps, friction = config.sample.corrector_steps, config.sample.corrector_friction
   if not steps:
     return []
-  return [f'Samples were then moved by {steps} Langevin steps of {1000 * config.simulate.dt:g} fs '
-          f'at level 0, friction {friction:g}/ps.']
+  return [f'Samples were then moved by {steps} Langevin steps at level 0, friction '
+          f'{friction:g}/ps.']
 
 
 def tempering_notes(config, folder: pathlib.Path) -> list[str]:

@@ -3,6 +3,7 @@
 Each is written to its folder and goes on where it stopped; they know no molecule in particular.
 """
 
+import json
 import pathlib
 from collections.abc import Callable
 
@@ -77,9 +78,6 @@ def check_samples(config) -> None:
   if not settings.corrector_friction > 0:
     raise ValueError(f'sample.corrector_friction: found {settings.corrector_friction}, expected a '
                      'positive number')
-  if settings.corrector_steps and not dynamic.dt:
-    raise ValueError('simulate.dt: found 0, expected a positive number: the steps of '
-                     'sample.corrector_steps come before there is a sample to choose one for')
   copies = dynamic.replicas * dynamic.tempering.rungs
   if settings.num_samples < copies:
     raise ValueError(f'sample.num_samples: found {settings.num_samples}, expected at least '
@@ -91,6 +89,7 @@ def make_frames(
   js: Callable[..., float] = milestones.torsion_js, make_feed: Callable | None = None
 ):
   """Every stage in turn: i.i.d. samples, simulated frames, their info, the replicas lost."""
+  correcting.check_data(config, split)
   model, params = get_model(config, split, system, folder / 'model', js, make_feed)
   samples = sample(config, model, params, system, folder / 'samples')
   start = choose_start(config, split, samples)
@@ -139,7 +138,7 @@ def sample(config, model: models.Model, params, system, folder: pathlib.Path) ->
   """i.i.d. structures [F, n, 3] in nm, written batch by batch."""
   settings = config.sample
   draw = jax.jit(uses.make_sampler(config, model), static_argnums=2)
-  move = uses.make_corrector(config, model, system) if settings.corrector_steps else None
+  correct = None
   key, key_corrector = (
     jax.random.fold_in(jax.random.key(config.seed), k) for k in (DRAW, CORRECTOR))
   shape = (settings.batch_size, len(system.beads), 3)
@@ -147,11 +146,26 @@ def sample(config, model: models.Model, params, system, folder: pathlib.Path) ->
   done = trajectory.count_parts(folder)
   for k in tqdm(range(done, total), initial=done, total=total, unit='batch', desc='sample'):
     x = draw(params, jax.random.fold_in(key, k), shape) * model.scale
-    if move:
-      x = move(params, jax.random.fold_in(key_corrector, k), x)
+    if settings.corrector_steps:
+      correct = correct or uses.make_corrector(
+        config, model, system, corrector_dt(config, model, system, params, x, folder))
+      x = correct(params, jax.random.fold_in(key_corrector, k), x)
     trajectory.write_part(folder, k, {'x': np.asarray(x)})
   drawn = np.concatenate([part['x'] for part in trajectory.read_parts(folder)])
   return drawn[:settings.num_samples]
+
+
+def corrector_dt(config, model: models.Model, system, params, x, folder: pathlib.Path) -> float:
+  """The time step of the corrector [ps]; an automatic one is of the first batch, and kept."""
+  if config.simulate.dt:
+    return config.simulate.dt
+  path = folder / 'corrector.json'
+  if not path.exists():
+    folder.mkdir(parents=True, exist_ok=True)
+    sound = report_parts.finite_samples(np.asarray(x))
+    dt = uses.automatic_dt(config, model, system, params, sound, level=0)
+    trajectory.write_json(path, {'dt': dt})
+  return json.loads(path.read_text())['dt']
 
 
 def choose_start(config, split: dataset.Split, samples: np.ndarray) -> np.ndarray:

@@ -43,7 +43,7 @@ def make_sampler(config, model: Model) -> sampler.Sampler:
   return sampler.make_ancestral_sampler(model.score, model.schedule, times=times)
 
 
-def make_corrector(config, model: Model, system: System) -> Callable:
+def make_corrector(config, model: Model, system: System, dt: float) -> Callable:
   """move(params, key, x[S, n, 3]) -> x in nm: some Langevin steps of the force field for each.
 
   The corrector after the predictor (Song et al. 2021), at the lowest noise level: beads that came
@@ -51,7 +51,7 @@ def make_corrector(config, model: Model, system: System) -> Callable:
   """
   steps, friction = config.sample.corrector_steps, config.sample.corrector_friction
   integrator = langevin.make_langevin(
-    make_force(config, model, system, level=0), dt=config.simulate.dt,
+    make_force(config, model, system, level=0), dt=dt,
     mass=choose_mass(config.simulate, system), friction=friction)
   check = make_bond_check(system.bonds, config.simulate.longest_bond)
 
@@ -95,9 +95,14 @@ def make_integrator(config, model: Model, system: System, level: int) -> langevi
   return make(mass=choose_mass(settings, system), dt=settings.dt, friction=settings.friction)
 
 
-def automatic_dt(config, model: Model, system: System, params, x: np.ndarray) -> float:
-  """A quarter of the largest stable time step [ps] at some of the frames x [F, n, 3] in nm."""
-  force = make_force(config, model, system, config.simulate.level)
+def automatic_dt(
+  config, model: Model, system: System, params, x: np.ndarray, level: int | None = None
+) -> float:
+  """A quarter of the largest stable time step [ps] at some of the frames x [F, n, 3] in nm.
+
+  Of the force at `config.simulate.level`, or another one.
+  """
+  force = make_force(config, model, system, config.simulate.level if level is None else level)
   return langevin.automatic_time_step(
     force, params, jnp.asarray(x[:50]), mass=choose_mass(config.simulate, system))
 

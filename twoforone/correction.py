@@ -5,11 +5,12 @@ only as good as the network generalises: a force field read at low noise can be 
 between folds. Frames of its own simulation show by how much. With c · B(x) added, B splines of the
 pair distances, the relative entropy of data and simulation is convex in c:
 
-  S(c) = c · <B>_data + ln <exp(-c · B)>_simulation + penalty Σ_k variance_k c_k² / 2,
+  S(c) = c · <B>_data + ln <exp(-c · B)>_simulation + penalty Σ_k variance_k c_k² / 2
 
 and at its least the reweighted simulation has the data's means, but for the errors of the two (the
 last term). These are taken as independent, which they are not where all distances follow one fold,
-so the penalty is chosen by replicas that the fit has not seen. Sources: Shell, J. Chem. Phys. 129,
+so the penalty is chosen by replicas that the fit has not seen. The data are taken as they are: what
+they have by chance the network has learned too. Sources: Shell, J. Chem. Phys. 129,
 144108 (2008); the errors: Cesari, Reißer and Bussi, Computation 6, 15 (2018).
 """
 
@@ -135,6 +136,11 @@ def evaluate_splines(
   return values
 
 
+def mean_splines(params: PairCorrection, x: Float[np.ndarray, 'F n 3']) -> Basis:
+  """<B> over frames."""
+  return sum(chunk.sum(axis=0, dtype=np.float64) for _, chunk in _chunks(params, x)) / len(x)
+
+
 def measure_means(
   params: PairCorrection, x: Float[np.ndarray, 'F n 3'], run: Int[np.ndarray, ' F']
 ) -> tuple[Basis, Basis]:
@@ -167,52 +173,61 @@ def measure_means(
   return mean, np.maximum(variance, 1 / len(x) ** 2)
 
 
-def minimise(values: Float[np.ndarray, 'S k'], mean: Basis, variance: Basis) -> Basis:
+def minimise(
+  values: Float[np.ndarray, 'S k'], mean: Basis, variance: Basis, chance: Basis,
+  before: Basis | None = None, *, penalty: float = 1.0
+) -> Basis:
   """argmin_c S(c), by L-BFGS from c = 0.
 
   Args:
     values: B of simulated frames, float64; they are of the energy to be corrected.
     mean: <B> of the data.
-    variance: of the difference of the two means by chance, times the penalty; positive.
+    variance: of that mean by chance; it holds the whole correction, before + c.
+    chance: variance of the mean of the values, positive; it holds c.
+    before: the correction that the simulation had; none if not given.
+    penalty: a factor on both.
 
   Raises:
     ValueError: for values that are not finite, or a variance that is not positive.
-    RuntimeError: when it does not converge.
   """
   if not np.isfinite(values).all():
     raise ValueError('values: found NaN or infinity, expected frames of sound replicas')
-  if not (variance > 0).all():
-    raise ValueError(f'variance: found {variance.min()}, expected positive numbers')
-  scale = 1 / np.sqrt(np.var(values, axis=0) + variance)  # even curvatures
+  curvature = penalty * (variance + chance)
+  if not (curvature > 0).all():
+    raise ValueError(f'variance, chance: found {curvature.min()}, expected positive numbers')
+  pull = np.zeros_like(mean) if before is None else penalty * variance * before
+  scale = 1 / np.sqrt(np.var(values, axis=0) + curvature)  # an even problem
 
   def objective(scaled):
     c = scale * scaled
     exponent = -(values @ c)
-    slope = mean - special.softmax(exponent) @ values + variance * c
-    return (c @ mean + _log_mean_exp(exponent) + 0.5 * np.sum(variance * c**2), scale * slope)
+    slope = mean - special.softmax(exponent) @ values + curvature * c + pull
+    loss = c @ mean + _log_mean_exp(exponent) + 0.5 * np.sum(curvature * c**2) + c @ pull
+    return loss, scale * slope
 
-  found = optimize.minimize(objective, np.zeros(len(mean)), jac=True, method='L-BFGS-B',
-                            options={'maxiter': 5000, 'maxfun': 10_000, 'gtol': 1e-5})
-  if not found.success and np.abs(found.jac).max() > 1e-3:
-    raise RuntimeError(f'correction: L-BFGS ended with a slope of {np.abs(found.jac).max():.2g}: '
-                       f'{found.message}')
-  return scale * found.x
+  return scale * optimize.minimize(
+    objective, np.zeros(len(mean)), jac=True, method='L-BFGS-B',
+    options={'maxiter': 5000, 'maxfun': 10_000, 'gtol': 1e-5}).x
 
 
 def fit_correction(
   values: Float[np.ndarray, 'S k'], replica: Int[np.ndarray, ' S'], mean: Basis, variance: Basis,
-  chance: Basis, *, penalties: tuple[float, ...] = (1.0, 10.0, 100.0)
+  chance: Basis, before: Basis | None = None, *, count: int,
+  penalties: tuple[float, ...] = (1.0, 10.0, 100.0, 1000.0)
 ) -> Fit:
   """The least of S(c) with the penalty of the best cross-fitted likelihood of the data.
 
   c of one half of the replicas is tried on the other half, both ways; where no penalty gains
-  anything there is no correction. The final c is of all replicas.
+  anything there is no correction. The final c is of all replicas. Splines that fewer than a tenth
+  of the replicas (or two) have visited keep c = 0, and data there do not count: the simulation does
+  not know the weight of what it has not seen.
 
   Args:
     values: B of simulated frames, float64.
     replica: of each frame, at least two.
-    mean, variance: <B> of the data and its variance, from `measure_means`.
-    chance: variance of the mean of the values, likewise with replicas for runs.
+    mean, variance, before: see `minimise`.
+    chance: variance of the mean of the values, from `measure_means` with replicas for runs.
+    count: splines of one distance, which sum to one.
     penalties: to choose from.
 
   Raises:
@@ -221,10 +236,19 @@ def fit_correction(
   first = np.isin(replica, np.unique(replica)[::2])
   if first.all():
     raise ValueError('replica: found one, expected at least 2 to choose the penalty with')
+  before = np.zeros_like(mean) if before is None else before
+  known = _visited(values, replica)
+  mean = _share_of(known, mean, count)
   halves = values[first], values[~first]
 
+  def least(values, chance, penalty):
+    c = np.zeros_like(mean)
+    c[known] = minimise(values[:, known], mean[known], variance[known], chance[known],
+                        before[known], penalty=penalty)
+    return c
+
   def cross(penalty):
-    c = np.array([minimise(half, mean, penalty * (variance + 2 * chance)) for half in halves])
+    c = np.array([least(half, 2 * chance, penalty) for half in halves])
     normaliser = np.mean([_log_mean_exp(-(other @ own))
                           for own, other in zip(c, halves[::-1], strict=True)])
     return Fit(c[0], penalty, float(normaliser), c)
@@ -234,8 +258,21 @@ def fit_correction(
   best = max(tried, key=lambda fit: fit.gain(mean))
   if best.penalty == np.inf:
     return best
-  return best._replace(
-    coefficients=minimise(values, mean, best.penalty * (variance + chance)))
+  return best._replace(coefficients=least(values, chance, best.penalty))
+
+
+def _visited(values: Float[np.ndarray, 'S k'], replica: Int[np.ndarray, ' S']) -> np.ndarray:
+  """Which splines a tenth of the replicas, or two, have been in, [k]."""
+  names = np.unique(replica)
+  visits = sum((values[replica == k] > 0.01).any(axis=0).astype(int) for k in names)
+  return visits >= max(2, len(names) // 10)
+
+
+def _share_of(known: np.ndarray, mean: Basis, count: int) -> Basis:
+  """The mean over those data whose distance lies in known splines, for each distance."""
+  known, kept = known.reshape(-1, count), np.where(known, mean, 0).reshape(-1, count)
+  total = np.where(known.all(axis=1), 1, kept.sum(axis=1))
+  return (kept / np.maximum(total, np.finfo(float).tiny)[:, None]).ravel()
 
 
 def _log_mean_exp(values: Float[np.ndarray, ' S']) -> float:

@@ -7,7 +7,7 @@ Everything mdtraj reads; each file is one run, a single one is cut into pieces o
 trains an invariant network on C-alpha beads with the `consistent` objective. `metadynamics` reads
 the public chignolin frames of
 --config.data.path=chignolin_metad_ca.npz, `metadynamics_plain` with the paper's objective;
-`deca_alanine` is the embedded peptide, a quarter of an hour on 2 CPU cores;
+`deca_alanine` is the embedded peptide, half an hour on a CPU core;
 `chignolin`, `trp_cage`, `bba`, `villin` and `protein_g` are the published models on the D. E. Shaw
 trajectories below --config.data.path; `smoke` is the default made small.
 """
