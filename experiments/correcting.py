@@ -7,10 +7,9 @@ import json
 import pathlib
 
 import numpy as np
-from scipy import special
 
 from experiments import dynamics, ladders, models, report_parts, uses
-from twoforone import correction, energy
+from twoforone import correction, energy, reweighting
 from twoforone.correction import PairCorrection
 from twoforone.datasets.dataset import Split
 from twoforone.trajectory import write_json
@@ -135,16 +134,15 @@ def fit(
   values = correction.evaluate_splines(start, frames)
   mean, variance = correction.measure_means(start, split.train.x * unit, split.train.run)
   _, chance = correction.measure_means(start, frames, replica)
-  found = correction.fit_correction(
+  found = reweighting.fit_correction(
     values, replica, mean, variance, chance, start.coefficients.ravel(),
     count=start.coefficients.shape[1])
   change = values @ found.coefficients
-  w = special.softmax(-change)
   total = start.coefficients + found.coefficients.reshape(start.coefficients.shape)
   return {
     'frames': len(frames), 'temperature [K]': split.train.system.temperature,
     'penalty': found.penalty if np.isfinite(found.penalty) else None,
-    'effective share': float(np.exp(special.entr(w).sum()) / len(w)),
+    'effective share': reweighting.effective_share(change),
     'size [kT]': float(change.std()), 'training gain': found.gain(mean),
     'validation gain': found.gain(correction.mean_splines(start, split.validation.x * unit)),
     **{name: np.asarray(value).tolist()

@@ -9,7 +9,7 @@ import pytest
 
 from experiments import correcting, models, stages
 from experiments.configs import ala2
-from twoforone import correction, energy
+from twoforone import correction, energy, reweighting
 from twoforone.correction import PairCorrection
 from twoforone.datasets.dataset import Dataset, Split
 from twoforone.geometry import distances, random_rotation
@@ -36,7 +36,7 @@ def fit(model, data, **options):
   """The correction of independent frames, as if of twenty replicas and ten runs."""
   start = correction.no_correction(data, BONDS, **options)
   replica = np.arange(len(model)) * 20 // len(model)
-  found = correction.fit_correction(
+  found = reweighting.fit_correction(
     correction.evaluate_splines(start, model), replica,
     *correction.measure_means(start, data, np.arange(len(data)) * 10 // len(data)),
     correction.measure_means(start, model, replica)[1], count=start.coefficients.shape[1])
@@ -76,7 +76,7 @@ def test_splines_of_a_distance_sum_to_one_and_end_with_no_force():
 def test_least_of_states_is_the_log_ratio_of_their_shares():
   simulated, data = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5])
   values = np.repeat(np.eye(3), (1000 * simulated).astype(int), axis=0)
-  c = correction.minimise(values, data, np.full(3, 1e-12), np.full(3, 1e-12))
+  c = reweighting.minimise(values, data, np.full(3, 1e-12), np.full(3, 1e-12))
   expected = np.log(simulated / data)
   np.testing.assert_allclose(c - c.mean(), expected - expected.mean(), atol=1e-4)
 
@@ -85,7 +85,7 @@ def test_least_keeps_inside_the_errors_of_the_means():
   values = np.repeat(np.eye(2), (500, 500), axis=0)
   mean, variance, chance = np.array([0.7, 0.3]), np.array([0.02, 0.05]), np.array([0.01, 0.03])
   before = np.array([0.3, -0.2])
-  c = correction.minimise(values, mean, variance, chance, before, penalty=2.0)
+  c = reweighting.minimise(values, mean, variance, chance, before, penalty=2.0)
   w = np.exp(-c) / np.exp(-c).sum()
   slope = mean - w + 2 * (variance * (before + c) + chance * c)  # of S
   np.testing.assert_allclose(slope, 0, atol=1e-5)
@@ -98,7 +98,7 @@ def test_rounds_end_where_the_penalty_holds_the_whole_correction():
   for _ in range(30):
     share = np.exp(-total) / np.exp(-total).sum()
     values = np.repeat(np.eye(2), np.round(1e4 * share).astype(int), axis=0)
-    total = total + correction.minimise(values, mean, variance, np.full(2, 1e-9), total)
+    total = total + reweighting.minimise(values, mean, variance, np.full(2, 1e-9), total)
   share = np.exp(-total) / np.exp(-total).sum()
   # Not at the mean of the data, whatever the errors, but where S of the model as trained is least.
   np.testing.assert_allclose(mean - share + variance * total, 0, atol=2e-4)
@@ -139,8 +139,8 @@ def test_chance_of_few_replicas_is_not_taken_for_a_difference():
   for seed in range(1, 6):  # simulations of the data's own energy, four replicas each
     model = correlated(4, 100, seed)
     each = np.array([model[replica == k].mean(axis=0) for k in range(4)])
-    free = correction.minimise(model, mean, tiny, tiny)
-    found = correction.fit_correction(model, replica, mean, tiny, each.var(axis=0, ddof=1) / 4,
+    free = reweighting.minimise(model, mean, tiny, tiny)
+    found = reweighting.fit_correction(model, replica, mean, tiny, each.var(axis=0, ddof=1) / 4,
                                       count=2)
     gains.append((gain(free), gain(found.coefficients)))
   free, held = np.array(gains).T
@@ -154,16 +154,29 @@ def test_a_correction_that_gains_nothing_is_none():
   values = np.repeat(np.tile(np.eye(2), (2, 1)), (20, 80, 80, 20), axis=0)
   replica = np.repeat([0, 1], 100)
   mean, tiny = np.array([0.5, 0.5]), np.full(2, 1e-9)
-  found = correction.fit_correction(values, replica, mean, tiny, tiny, count=2,
+  found = reweighting.fit_correction(values, replica, mean, tiny, tiny, count=2,
                                     penalties=(1.0,))
   assert found.penalty == np.inf and not found.coefficients.any() and found.gain(mean) == 0
+
+
+def test_a_simulation_too_far_from_the_data_is_not_corrected():
+  near, far = (fit(draw(mean, 10_000, 0), draw(DATA, 10_000, 1))[1] for mean in (0.48, 0.30))
+  assert near.penalty < np.inf
+  # 4.6 standard deviations away: what would be left are the few frames of a tail.
+  assert far.penalty == np.inf or np.abs(far.coefficients).max() < 3
+
+
+def test_effective_share_of_known_weights():
+  assert reweighting.effective_share(np.zeros(7)) == pytest.approx(1)
+  assert reweighting.effective_share(np.array([0.0, 0.0, 1e3, 1e3])) == pytest.approx(0.5)
 
 
 def test_what_the_simulation_has_not_seen_gets_no_well():
   model, data = draw(0.45, 10_000, 0), draw(0.45, 10_000, 1)
   data[:500] = draw(0.9, 500, 2)  # a state that no replica has been in
   start, found = fit(model, data)
-  assert np.abs(found.coefficients).max() < 1.0  # kT; 5 % of the data are elsewhere
+  # 5 % of the data are elsewhere: where they count, the splines next to them reach -2e4 kT.
+  assert np.abs(found.coefficients).max() < 10.0
   seen = correction.evaluate_splines(start, model).max(axis=0) > 0.01
   assert not seen.all() and not found.coefficients[~seen].any()
 
@@ -191,9 +204,9 @@ ONE = np.ones(1)
   (lambda: correction.no_correction(np.zeros((9, 2, 3)), np.array([[0, 1]])), 'no pair of the 2'),
   (lambda: correction.no_correction(np.zeros((9, 3, 3)), BONDS), 'free to move'),
   (lambda: correction.no_correction(np.zeros((9, 3, 3)), BONDS, count=3), 'count: found 3'),
-  (lambda: correction.minimise(np.full((2, 1), np.nan), ONE, ONE, ONE), 'NaN'),
-  (lambda: correction.minimise(np.ones((2, 1)), ONE, 0 * ONE, 0 * ONE), 'variance'),
-  (lambda: correction.fit_correction(
+  (lambda: reweighting.minimise(np.full((2, 1), np.nan), ONE, ONE, ONE), 'NaN'),
+  (lambda: reweighting.minimise(np.ones((2, 1)), ONE, 0 * ONE, 0 * ONE), 'variance'),
+  (lambda: reweighting.fit_correction(
     np.ones((2, 1)), np.zeros(2, int), ONE, ONE, ONE, count=1), 'replica: found one'),
   (lambda: correction.measure_means(
     PairCorrection(np.array([[0, 2]]), ONE, 2 * ONE, np.zeros((1, 4))), np.zeros((1, 3, 3)),

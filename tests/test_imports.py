@@ -16,7 +16,7 @@ LAYERS = (  # modules of each layer, and the layers they may import from
   ({'simulate', 'tempering', 'metropolis', 'train'}, {0, 1, 3}),
   ({'evaluation', 'checks', 'plots', 'plots_polymers', 'maps'}, {0, 1}),
   ({'baselines'}, {0, 1, 2, 3, 4}),
-  ({'correction'}, {0, 1, 6}),
+  ({'correction', 'reweighting'}, {0, 1, 6}),
 )
 # Noise is centred where positions are; a weighed walk is a walk; a ladder is a simulation whose
 # replicas are rungs; figures share their colours.

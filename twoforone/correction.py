@@ -1,17 +1,9 @@
-"""A correction of an energy by relative entropy: its ensemble gets the pair distances of the data.
+"""A correction of an energy in the pair distances: what to add so that its ensemble has the data's.
 
 Score matching is nearly blind to the weight of separated basins, and noise-level classification
 only as good as the network generalises: a force field read at low noise can be off by half a kT
-between folds. Frames of its own simulation show by how much. With c · B(x) added, B splines of the
-pair distances, the relative entropy of data and simulation is convex in c:
-
-  S(c) = c · <B>_data + ln <exp(-c · B)>_simulation + penalty Σ_k variance_k c_k² / 2
-
-and at its least the reweighted simulation has the data's means, but for the errors of the two (the
-last term). These are taken as independent, which they are not where all distances follow one fold,
-so the penalty is chosen by replicas that the fit has not seen. The data are taken as they are: what
-they have by chance the network has learned too. Sources: Shell, J. Chem. Phys. 129,
-144108 (2008); the errors: Cesari, Reißer and Bussi, Computation 6, 15 (2018).
+between folds. Frames of its own simulation show by how much. Added is c · B(x), B splines of the
+pair distances; `reweighting` finds c.
 """
 
 from typing import NamedTuple
@@ -20,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from scipy import optimize, special
 
 from twoforone.baselines.basis import cardinal_cubic
 from twoforone.geometry import distances
@@ -43,27 +34,6 @@ class PairCorrection(NamedTuple):
   low: Float[Array | np.ndarray, ' P']
   high: Float[Array | np.ndarray, ' P']
   coefficients: Float[Array | np.ndarray, 'P count']
-
-
-class Fit(NamedTuple):
-  """A correction of some basis and how it was found.
-
-  Attributes:
-    coefficients: c, [k].
-    penalty: the one chosen, or infinity where none gained anything: then c is zero.
-    normaliser: ln <exp(-c · B)> with c of one half of the replicas over the other, mean of both
-      ways; beside it -c · B of data gives an honest likelihood.
-    cross: the coefficients of both halves, [2, k].
-  """
-
-  coefficients: Basis
-  penalty: float
-  normaliser: float
-  cross: Float[np.ndarray, '2 k']
-
-  def gain(self, mean: Basis) -> float:
-    """ln p_corrected - ln p in nat per frame of data with <B> = mean, cross-fitted."""
-    return float(-(self.cross @ mean).mean() - self.normaliser)
 
 
 def pair_energy(params: PairCorrection, x: Beads, t: Scalar) -> Scalar:
@@ -171,112 +141,6 @@ def measure_means(
   scatter = share[:, None] ** 2 * (total / counts[:, None] - mean) ** 2
   variance = scatter.sum(axis=0) * len(names) / (len(names) - 1)
   return mean, np.maximum(variance, 1 / len(x) ** 2)
-
-
-def minimise(
-  values: Float[np.ndarray, 'S k'], mean: Basis, variance: Basis, chance: Basis,
-  before: Basis | None = None, *, penalty: float = 1.0
-) -> Basis:
-  """argmin_c S(c), by L-BFGS from c = 0.
-
-  Args:
-    values: B of simulated frames, float64; they are of the energy to be corrected.
-    mean: <B> of the data.
-    variance: of that mean by chance; it holds the whole correction, before + c.
-    chance: variance of the mean of the values, positive; it holds c.
-    before: the correction that the simulation had; none if not given.
-    penalty: a factor on both.
-
-  Raises:
-    ValueError: for values that are not finite, or a variance that is not positive.
-  """
-  if not np.isfinite(values).all():
-    raise ValueError('values: found NaN or infinity, expected frames of sound replicas')
-  curvature = penalty * (variance + chance)
-  if not (curvature > 0).all():
-    raise ValueError(f'variance, chance: found {curvature.min()}, expected positive numbers')
-  pull = np.zeros_like(mean) if before is None else penalty * variance * before
-  scale = 1 / np.sqrt(np.var(values, axis=0) + curvature)  # an even problem
-
-  def objective(scaled):
-    c = scale * scaled
-    exponent = -(values @ c)
-    slope = mean - special.softmax(exponent) @ values + curvature * c + pull
-    loss = c @ mean + _log_mean_exp(exponent) + 0.5 * np.sum(curvature * c**2) + c @ pull
-    return loss, scale * slope
-
-  return scale * optimize.minimize(
-    objective, np.zeros(len(mean)), jac=True, method='L-BFGS-B',
-    options={'maxiter': 5000, 'maxfun': 10_000, 'gtol': 1e-5}).x
-
-
-def fit_correction(
-  values: Float[np.ndarray, 'S k'], replica: Int[np.ndarray, ' S'], mean: Basis, variance: Basis,
-  chance: Basis, before: Basis | None = None, *, count: int,
-  penalties: tuple[float, ...] = (1.0, 10.0, 100.0, 1000.0)
-) -> Fit:
-  """The least of S(c) with the penalty of the best cross-fitted likelihood of the data.
-
-  c of one half of the replicas is tried on the other half, both ways; where no penalty gains
-  anything there is no correction. The final c is of all replicas. Splines that fewer than a tenth
-  of the replicas (or two) have visited keep c = 0, and data there do not count: the simulation does
-  not know the weight of what it has not seen.
-
-  Args:
-    values: B of simulated frames, float64.
-    replica: of each frame, at least two.
-    mean, variance, before: see `minimise`.
-    chance: variance of the mean of the values, from `measure_means` with replicas for runs.
-    count: splines of one distance, which sum to one.
-    penalties: to choose from.
-
-  Raises:
-    ValueError: for a single replica; see `minimise`.
-  """
-  first = np.isin(replica, np.unique(replica)[::2])
-  if first.all():
-    raise ValueError('replica: found one, expected at least 2 to choose the penalty with')
-  before = np.zeros_like(mean) if before is None else before
-  known = _visited(values, replica)
-  mean = _share_of(known, mean, count)
-  halves = values[first], values[~first]
-
-  def least(values, chance, penalty):
-    c = np.zeros_like(mean)
-    c[known] = minimise(values[:, known], mean[known], variance[known], chance[known],
-                        before[known], penalty=penalty)
-    return c
-
-  def cross(penalty):
-    c = np.array([least(half, 2 * chance, penalty) for half in halves])
-    normaliser = np.mean([_log_mean_exp(-(other @ own))
-                          for own, other in zip(c, halves[::-1], strict=True)])
-    return Fit(c[0], penalty, float(normaliser), c)
-
-  zero = np.zeros_like(mean)
-  tried = [Fit(zero, np.inf, 0.0, np.stack([zero, zero])), *map(cross, penalties)]
-  best = max(tried, key=lambda fit: fit.gain(mean))
-  if best.penalty == np.inf:
-    return best
-  return best._replace(coefficients=least(values, chance, best.penalty))
-
-
-def _visited(values: Float[np.ndarray, 'S k'], replica: Int[np.ndarray, ' S']) -> np.ndarray:
-  """Which splines a tenth of the replicas, or two, have been in, [k]."""
-  names = np.unique(replica)
-  visits = sum((values[replica == k] > 0.01).any(axis=0).astype(int) for k in names)
-  return visits >= max(2, len(names) // 10)
-
-
-def _share_of(known: np.ndarray, mean: Basis, count: int) -> Basis:
-  """The mean over those data whose distance lies in known splines, for each distance."""
-  known, kept = known.reshape(-1, count), np.where(known, mean, 0).reshape(-1, count)
-  total = np.where(known.all(axis=1), 1, kept.sum(axis=1))
-  return (kept / np.maximum(total, np.finfo(float).tiny)[:, None]).ravel()
-
-
-def _log_mean_exp(values: Float[np.ndarray, ' S']) -> float:
-  return float(special.logsumexp(values) - np.log(len(values)))
 
 
 def _chunks(params: PairCorrection, x: np.ndarray):
