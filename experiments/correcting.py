@@ -127,8 +127,9 @@ def fit(
   start = before or correction.no_correction(
     split.train.x * unit, split.train.system.bonds, narrowest=NARROWEST * unit,
     count=config.simulate.correction.coefficients)
-  most = max(2, min(FRAMES, NUMBERS // start.coefficients.size) // sound.shape[1])
-  frames = sound[::-(-len(sound) // most)] * unit
+  most = max(4, min(FRAMES, NUMBERS // start.coefficients.size))
+  sound = _every(sound.swapaxes(0, 1), most // 2).swapaxes(0, 1)
+  frames = _every(sound, most // sound.shape[1]) * unit
   replica = np.tile(np.arange(frames.shape[1]), len(frames))
   frames = frames.reshape(-1, *frames.shape[2:])
   values = correction.evaluate_splines(start, frames)
@@ -175,3 +176,7 @@ def uncorrected(config, folder: pathlib.Path) -> dict[str, np.ndarray]:
   x = x[:, report_parts.sound_replicas(x)]
   return {'uncorrected simulation': x} if x.size else {}
 
+
+def _every(x: np.ndarray, most: int) -> np.ndarray:
+  """At most so many along the first axis, equally far apart."""
+  return x[::-(-len(x) // most)]

@@ -97,7 +97,8 @@ def test_corrector_draws_the_force_field_and_marks_what_breaks():
   model = models.Model(schedule, None, score, None, scale, models.Statistics())
   x = np.zeros((2000, 3, 3), np.float32)
   x[0, 2, 0] = 1e4  # nm
-  found = np.asarray(uses.make_corrector(config, model, system)(None, jax.random.key(0), x))
+  move = uses.make_corrector(config, model, system, config.simulate.dt)
+  found = np.asarray(move(None, jax.random.key(0), x))
   assert np.isnan(found[0]).all() and np.isfinite(found[1:]).all()
   # Centred beads: two thirds of the variance of free ones. 2,000 × 6 coordinates: 1.3 %.
   np.testing.assert_allclose(found[1:].var(), 2 / 3 * variance * scale**2, rtol=0.05)

@@ -88,9 +88,9 @@ def fit_correction(
 
   c of one half of the replicas is tried on the other half, both ways; where no penalty gains
   anything, or leaves enough of the other half when it is reweighted, there is no correction. The
-  final c is of all replicas. Splines that fewer than a tenth
-  of the replicas (or two) have visited keep c = 0, and data there do not count: the simulation does
-  not know the weight of what it has not seen.
+  final c is of all replicas. Splines that fewer than a tenth of the replicas (or two) have visited
+  keep c = 0, and data there do not count: the simulation does not know the weight of what it has
+  not seen.
 
   Args:
     values: B of simulated frames, float64.
@@ -99,8 +99,7 @@ def fit_correction(
     chance: variance of the mean of the values, from how replicas differ.
     count: splines of one distance, which sum to one.
     penalties: to choose from.
-    least_share: of the other half, N_eff / S. What simulates a quarter of its ensemble only tells
-      little of the rest.
+    least_share: of the other half, N_eff / S; below it the reweighted means rest on a few frames.
 
   Raises:
     ValueError: for a single replica; see `minimise`.
