@@ -50,7 +50,7 @@ def measure_energies(config, folder: pathlib.Path) -> dict[str, dict]:
     if name in found:
       continue
     chosen = study.configure(config, name, seed, folder)
-    chosen.pretrained = str(folder / study.source(config, name) / f'seed_{seed}/model/best')
+    chosen.pretrained = str(study.model_folder(folder, study.source(config, name), seed) / 'best')
     split, system = ala2.load_split(chosen), ala2_system()
     model, params = stages.get_model(chosen, split, system, folder)
     x = split.validation.x[::max(1, len(split.validation.x) // config.frames)]

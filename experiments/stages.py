@@ -108,12 +108,13 @@ def get_model(
       on disk and those of the split a few of them; None trains on those of the split.
   """
   if config.pretrained:
-    source = pathlib.Path(config.pretrained)
-    source = source if source.is_absolute() or source.exists() else command_line.ROOT / source
-    model = models.model_from_card(checkpoint.read_card(source), config, system)
-    return model, training.load_params(model, source)
-  scale = dataset.data_scale(split.train.x)
-  model = models.fit_model(config, system, split.train.x, scale)
+    return load_model(config.pretrained, config, system)
+  if config.train.start:
+    model, start = start_model(config, system)
+  else:
+    model = models.fit_model(config, system, split.train.x, dataset.data_scale(split.train.x))
+    start = None
+  scale = model.scale
   card = models.model_card(config, model, system, thermal_energy(system.temperature))
   examples, validation = (objectives.make_examples(config, data, scale)
                           for data in (split.train, split.validation))
@@ -125,8 +126,24 @@ def get_model(
   feed = make_feed(prepare) if make_feed else hold(prepare(split.train))
   params = training.train_model(
     config, model, objectives.make_phases(config, model, label), feed, validation, folder,
-    card, milestones.make_milestone(config, model, system, split.validation.x, js))
+    card, milestones.make_milestone(config, model, system, split.validation.x, js), start)
   return model, params
+
+
+def load_model(folder: str, config, system):
+  """A trained model and its energy's parameters; its network, schedule and loss enter `config`."""
+  source = pathlib.Path(folder)
+  source = source if source.is_absolute() or source.exists() else command_line.ROOT / source
+  model = models.model_from_card(checkpoint.read_card(source), config, system)
+  return model, training.load_params(model, source)
+
+
+def start_model(config, system):
+  """The model of `train.start` for the loss of `config`, and the energy's first parameters."""
+  loss = config.loss.copy_and_resolve_references()
+  trained, params = load_model(config.train.start, config, system)
+  config.loss.update(loss)
+  return models.make_model(config, system, trained.scale, trained.statistics), params
 
 
 def hold(examples) -> Callable:

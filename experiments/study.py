@@ -34,7 +34,8 @@ def run_all(config: ConfigDict, folder: pathlib.Path, write) -> dict[str, dict]:
 
   Args:
     config: `runs` and `seeds` to make; `ala2`, the config they share; `changes`, name -> the fields
-      that a run changes. A run that `reads` another takes that one's weights.
+      that a run changes. A run that `reads` another takes that one's weights, one that `starts`
+      from another trains on from them.
     folder: of the study.
     write: called with the table after each run.
 
@@ -63,7 +64,11 @@ def run_one(config: ConfigDict, name: str, seed: int, folder: pathlib.Path) -> d
   if not (own / 'metrics.json').exists():
     ala2.run(configure(config, name, seed, folder), str(own))
   rows = json.loads((own / 'metrics.json').read_text())['rows']
-  return summarise(rows) | training_cost(folder / source(config, name) / f'seed_{seed}' / 'model')
+  trained = source(config, name)
+  costs = training_cost(model_folder(folder, trained, seed))
+  while trained := config.changes[trained].get('starts', ''):
+    costs['training [s]'] += training_cost(model_folder(folder, trained, seed))['training [s]']
+  return summarise(rows) | costs
 
 
 def configure(config: ConfigDict, name: str, seed: int, folder: pathlib.Path) -> ConfigDict:
@@ -73,7 +78,9 @@ def configure(config: ConfigDict, name: str, seed: int, folder: pathlib.Path) ->
   chosen = config.ala2.copy_and_resolve_references()
   changes = config.changes[name].to_dict()
   if changes.pop('reads', ''):
-    chosen.pretrained = str(folder / source(config, name) / f'seed_{seed}' / 'model' / 'best')
+    chosen.pretrained = str(model_folder(folder, source(config, name), seed) / 'best')
+  if other := changes.pop('starts', ''):
+    chosen.train.start = str(model_folder(folder, other, seed) / 'best')
   chosen.update(changes)
   chosen.seed = seed
   return chosen
@@ -82,6 +89,11 @@ def configure(config: ConfigDict, name: str, seed: int, folder: pathlib.Path) ->
 def source(config: ConfigDict, name: str) -> str:
   """The run whose weights a run uses: mostly its own."""
   return config.changes[name].get('reads', name)
+
+
+def model_folder(folder: pathlib.Path, name: str, seed: int) -> pathlib.Path:
+  """Where the training of a run leaves its model."""
+  return folder / name / f'seed_{seed}' / 'model'
 
 
 def training_cost(model: pathlib.Path) -> dict[str, float]:

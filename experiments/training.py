@@ -29,7 +29,8 @@ EMAS = {'warmup': train.warmup_ema, 'sparse': train.sparse_ema}
 
 def train_model(
   config, model: models.Model, phases: list[objectives.Phase], feed: Callable[[int], Any],
-  validation, folder: pathlib.Path, card: dict, milestone: Callable[..., dict[str, float]]
+  validation, folder: pathlib.Path, card: dict, milestone: Callable[..., dict[str, float]],
+  start=None
 ):
   """Trains on what `feed` gives; returns the averaged parameters of the best validation.
 
@@ -38,6 +39,7 @@ def train_model(
   Args:
     feed: step -> the examples (arrays [F, ...], from `place`) to draw its batches from.
     validation: examples.
+    start: the energy's first parameters; None draws them.
 
   Raises:
     TrainingDivergedError: when the loss is not finite; the last good state is saved first.
@@ -47,7 +49,10 @@ def train_model(
   optimizer = make_optimizer(settings)
   chunk = make_chunk(settings, phases, optimizer)
   validate = train.make_validation(phases[-1].loss, batch_size=settings.batch_size, num_batches=20)
-  state = train.init_train_state(model.init(key_init), optimizer)
+  params = model.init(key_init)
+  if start is not None:
+    params = params | {'energy': start}
+  state = train.init_train_state(params, optimizer)
   if checkpoint.latest_step(folder / 'last') is not None:
     state = checkpoint.restore(folder / 'last', state)
   log = Log(folder, settings, int(state.step))

@@ -60,6 +60,7 @@ DEFAULT = {
   'train': {
     'num_steps': 10_000, 'batch_size': 1024, 'chunk': 250, 'validate_every': 1000,
     'num_microbatches': 1,     # parts a batch is worked through in, to save memory
+    'start': '',               # folder of a trained model to start from: its network and schedule
     'patience': 0,             # validations without a new best after which to stop, 0 for never
     'save_every': 5000,        # steps; a checkpoint at each validation too
     'keep': 1,                 # newest checkpoints kept, 0 for all

@@ -1,23 +1,28 @@
-"""What the configs of the studies share: their two variants and a run that is cheap to repeat."""
+"""What the configs of the studies share: their variants and a run that is cheap to repeat."""
 
 from ml_collections import ConfigDict
 
 from experiments.configs import ala2
 
-VARIANTS = ('default', 'smoke')
 
+def get_base(variant: str, default: dict, more: dict[str, dict] | None = None) -> ConfigDict:
+  """The config of one run of `experiments.ala2`.
 
-def get_base(variant: str, default: dict) -> ConfigDict:
-  """The config of one run of `experiments.ala2`, with the fields of `default` in that variant.
+  Args:
+    variant: `default`; `smoke`, that run's own and quick; or one of `more`.
+    default: the fields that the study changes.
+    more: variant -> the fields that it changes beside those.
 
   Raises:
-    ValueError: for a variant that a study does not have.
+    ValueError: for a variant that the study does not have.
   """
-  if variant not in VARIANTS:
-    raise ValueError(f'variant: found {variant!r}, expected one of {list(VARIANTS)}')
-  base = ala2.get_config(variant)
-  if variant == 'default':
-    base.update(default)
+  changes = {'default': [default], 'smoke': []}
+  changes |= {name: [default, fields] for name, fields in (more or {}).items()}
+  if variant not in changes:
+    raise ValueError(f'variant: found {variant!r}, expected one of {list(changes)}')
+  base = ala2.get_config('smoke' if variant == 'smoke' else 'default')
+  for fields in changes[variant]:
+    base.update(fields)
   return base
 
 
