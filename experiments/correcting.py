@@ -60,16 +60,18 @@ def round_folder(folder: pathlib.Path, k: int) -> pathlib.Path:
 
 
 def round_config(config, split: Split):
-  """The config of the simulation of a round: at the temperature of the data, nothing exported.
-
-  Its first half is burn-in.
-  """
+  """The config of the simulation of a round: at the temperature of the data, nothing exported."""
   chosen = config.copy_and_resolve_references()
   settings = chosen.simulate
   settings.temperature = split.train.system.temperature
   settings.parts, settings.formats = settings.correction.parts, ()
-  settings.burn_in_frames = settings.parts * settings.frames_per_part // 2
+  settings.burn_in_frames = round_burn_in(config)
   return chosen
+
+
+def round_burn_in(config) -> int:
+  """Frames at the start of a round that are left out: half of them."""
+  return config.simulate.correction.parts * config.simulate.frames_per_part // 2
 
 
 def corrected(model: models.Model, params, found: PairCorrection | None):
@@ -172,7 +174,7 @@ def uncorrected(config, folder: pathlib.Path) -> dict[str, np.ndarray]:
     return {}
   read = ladders.read_lowest if config.simulate.tempering.rungs > 1 else dynamics.read_run
   x, _ = read(round_folder(folder / 'simulation', 0))
-  x = x[len(x) // 2:]  # as `round_config` has it
+  x = x[round_burn_in(config):]
   x = x[:, report_parts.sound_replicas(x)]
   return {'uncorrected simulation': x} if x.size else {}
 

@@ -7,10 +7,11 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import ala2, checks, noise_level, stages, training, uses
+from experiments import ala2, checks, models, noise_level, stages, training, uses
 from experiments.configs import ala2 as ala2_config
 from experiments.configs import checks as checks_config
 from experiments.configs import noise_level as noise_level_config
@@ -79,6 +80,26 @@ def test_training_stopped_and_resumed_equals_one_that_never_stopped(finished, tm
   assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), resumed, never_stopped))
   steps = [row['step'] for row in training.read_metrics(tmp_path / 'metrics.csv')]
   assert steps == [100, 200, 300, 400]
+
+
+@pytest.mark.slow
+def test_a_training_starts_from_the_weights_of_another_for_its_own_loss(finished, tmp_path):
+  folder, config = finished[0] / 'model' / 'best', ala2_config.get_config('smoke')
+  config.train.update({'start': str(folder), 'num_steps': 100, 'validate_every': 100,
+                       'learning_rate': 1e-12, 'final_learning_rate': 1e-12})
+  config.train.milestone.update({'samples': 0, 'levels': ()})
+  config.network.widths = (8,)  # network and schedule are those of the weights
+  config.loss.classification = 0.0
+  system, split = embedded.ala2_system(), ala2.load_split(config)
+  split = split._replace(train=split.train._replace(x=split.train.x[:5000]))
+  _, params = stages.get_model(config, split, system, tmp_path)
+  card, before = checkpoint.read_card(tmp_path / 'best'), checkpoint.read_card(folder)
+  assert card['statistics'] == before['statistics'] and card['scale'] == before['scale']
+  assert tuple(card['config']['network']['widths']) == (64, 64)
+  assert card['config']['loss']['classification'] == 0.0
+  # The rate is as good as zero.
+  start = training.load_params(models.model_from_card(before, config, system), folder)
+  assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.allclose(a, b, atol=1e-8)), params, start))
 
 
 @pytest.mark.slow

@@ -99,6 +99,18 @@ def test_the_table_of_finished_runs_is_written_without_running_them(tmp_path):
   assert (tmp_path / 'consistency.png').exists()
 
 
+def test_a_run_that_starts_from_another_costs_both_trainings(tmp_path):
+  config = consistency_config.get_config('transformer')
+  names = ('plain, with prior', 'plain, then consistent, with prior')
+  for name in names:
+    finish(tmp_path / name / 'seed_0', 0.01)
+  found = study.configure(config, names[1], 0, tmp_path)
+  assert found.train.start == str(tmp_path / names[0] / 'seed_0' / 'model' / 'best')
+  assert found.loss.classification == 1 and found.network.prior and found.pretrained == ''
+  first, both = (study.run_one(config, name, 0, tmp_path)['training [s]'] for name in names)
+  assert both == pytest.approx(2 * first)
+
+
 def test_capacity_names_each_size_once_and_draws_it(tmp_path):
   config = capacity_config.get_config('smoke')
   for objective in config.objectives:

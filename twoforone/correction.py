@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from twoforone.baselines.basis import cardinal_cubic
+from twoforone.baselines.basis import cubic_splines
 from twoforone.geometry import distances
 from twoforone.types import Beads, EnergyFn, Scalar
 
@@ -48,11 +48,8 @@ def pair_splines(params: PairCorrection, x: Beads) -> Float[Array, 'P count']:
 
   Those of one distance sum to one. Beyond an end the value at the end is kept.
   """
-  low, high = jnp.asarray(params.low), jnp.asarray(params.high)
-  count = params.coefficients.shape[1]
-  distance = jnp.clip(distances(x, jnp.asarray(params.pairs)), low, high)
-  place = (distance - low) / (high - low) * (count - 3)
-  return cardinal_cubic(place[:, None] - (jnp.arange(count) - 1))
+  return cubic_splines(distances(x, jnp.asarray(params.pairs)), jnp.asarray(params.low),
+                       jnp.asarray(params.high), params.coefficients.shape[1])
 
 
 def correct_energy(energy: EnergyFn) -> EnergyFn:

@@ -29,13 +29,19 @@ def make_cubic_splines(low: float, high: float, count: int) -> BasisFn:
   _check_interval(low, high)
   if count < 4:
     raise ValueError(f'count: found {count} coefficients, expected at least 4 for cubic splines')
-  knot = (high - low) / (count - 3)
+  return lambda x: cubic_splines(x[0, 0], low, high, count)
 
-  def basis(x):
-    place = (jnp.clip(x[0, 0], low, high) - low) / knot
-    return cardinal_cubic(place - (jnp.arange(count) - 1))
 
-  return basis
+def cubic_splines(
+  x: Float[Array, '*shape'], low: Float[Array, '*shape'] | float,
+  high: Float[Array, '*shape'] | float, count: int
+) -> Float[Array, '*shape count']:
+  """Cubic B-splines on count - 3 equal pieces of [low, high]; beyond an end their value there.
+
+  Those of one x sum to one.
+  """
+  place = (jnp.clip(x, low, high) - low) / (high - low) * (count - 3)
+  return cardinal_cubic(place[..., None] - (jnp.arange(count) - 1))
 
 
 def cardinal_cubic(u: Float[Array, '*shape']) -> Float[Array, '*shape']:
