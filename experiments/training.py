@@ -34,7 +34,8 @@ def train_model(
 ):
   """Trains on what `feed` gives; returns the averaged parameters of the best validation.
 
-  A folder with a checkpoint is taken up where it stopped.
+  Of those in the last phase: before it, not all that is asked has been learned. A folder with a
+  checkpoint is taken up where it stopped.
 
   Args:
     feed: step -> the examples (arrays [F, ...], from `place`) to draw its batches from.
@@ -55,7 +56,7 @@ def train_model(
   state = train.init_train_state(params, optimizer)
   if checkpoint.latest_step(folder / 'last') is not None:
     state = checkpoint.restore(folder / 'last', state)
-  log = Log(folder, settings, int(state.step))
+  log = Log(folder, settings, int(state.step), phases[-1].start)
   state, key_fit = place(settings, (state, key_fit))
   validation = jax.tree.map(jnp.asarray, validation)
 
@@ -66,7 +67,7 @@ def train_model(
       found['validation_loss'] = sharding.agree(
         float(validate(state.ema_params, key_validation, validation)))
       found |= milestone(state.ema_params['energy'], key_validation)
-      if found['validation_loss'] <= log.best():
+      if step > phases[-1].start and found['validation_loss'] <= log.best():
         save_best(folder / 'best', state, card)
     log.write(step, metrics, found)
     # Last: what a kill leaves undone before it is done again, the row of the log too.
@@ -134,9 +135,9 @@ def load_params(model: models.Model, folder: pathlib.Path):
 class Log:
   """metrics.csv, TensorBoard and the progress bar of one training; only the first process's."""
 
-  def __init__(self, folder: pathlib.Path, settings, step: int):
+  def __init__(self, folder: pathlib.Path, settings, step: int, begin: int = 0):
     folder.mkdir(parents=True, exist_ok=True)
-    self.path, self.settings = folder / 'metrics.csv', settings
+    self.path, self.settings, self.begin = folder / 'metrics.csv', settings, begin
     # Rows beyond the checkpoint belong to steps that will be made again.
     self.rows = [row for row in read_metrics(self.path) if row['step'] <= step]
     self.writes = sharding.is_first()
@@ -147,7 +148,7 @@ class Log:
     self.start = time.monotonic()
 
   def best(self) -> float:
-    """The lowest validation loss so far."""
+    """The lowest validation loss after step `begin`."""
     return min(self._validations(), default=float('inf'))
 
   def rate(self) -> float:
@@ -178,7 +179,8 @@ class Log:
     self.bar.close()
 
   def _validations(self) -> list[float]:
-    return [row['validation_loss'] for row in self.rows if row.get('validation_loss') is not None]
+    return [row['validation_loss'] for row in self.rows
+            if row['step'] > self.begin and row.get('validation_loss') is not None]
 
 
 def read_metrics(path: pathlib.Path) -> list[dict[str, float | None]]:

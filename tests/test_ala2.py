@@ -11,13 +11,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import ala2, checks, models, noise_level, stages, training, uses
+from experiments import (
+  ala2,
+  checks,
+  models,
+  noise_level,
+  objectives,
+  stages,
+  training,
+  uses,
+)
 from experiments.configs import ala2 as ala2_config
 from experiments.configs import checks as checks_config
 from experiments.configs import noise_level as noise_level_config
 from experiments.configs.published_sizes import PUBLISHED_SIZES
 from twoforone import checkpoint, trajectory
 from twoforone.datasets import ala2 as embedded
+from twoforone.train import Auxiliary
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.skipif(
@@ -100,6 +110,26 @@ def test_a_training_starts_from_the_weights_of_another_for_its_own_loss(finished
   # The rate is as good as zero.
   start = training.load_params(models.model_from_card(before, config, system), folder)
   assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.allclose(a, b, atol=1e-8)), params, start))
+
+
+@pytest.mark.slow
+def test_the_best_of_a_training_lies_in_its_last_phase(tmp_path, monkeypatch):
+  config, make_phases = ala2_config.get_config('smoke'), objectives.make_phases
+  config.network.widths = (8,)
+  config.train.update({'num_steps': 200, 'validate_every': 100})
+  config.train.milestone.update({'samples': 0, 'levels': ()})
+
+  def spoil(*args):
+    loss = make_phases(*args)[0].loss
+    worse = Auxiliary(lambda *args: -100 * loss(*args), config.train.batch_size)
+    return [objectives.Phase(0, loss, None), objectives.Phase(100, loss, worse)]
+
+  monkeypatch.setattr(objectives, 'make_phases', spoil)
+  system, split = embedded.ala2_system(), ala2.load_split(config)
+  stages.get_model(config, split, system, tmp_path)
+  rows = training.read_metrics(tmp_path / 'metrics.csv')
+  first, second = (row['validation_loss'] for row in rows)
+  assert second > first and checkpoint.latest_step(tmp_path / 'best') == 200
 
 
 @pytest.mark.slow
