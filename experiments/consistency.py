@@ -1,8 +1,9 @@
 """One energy for both uses: does the simulation equal the i.i.d. samples, and which term does it?
 
 Every objective of the config is trained with every seed and scored against the held-out run; then
-the training steps of all are timed in turn, and each energy's Fokker-Planck residual and largest
-stable time step are taken on validation frames. Leaves consistency.md, .json and .png, costs.json,
+the training steps of all are timed in turn, and of each energy of the first seed are taken, on
+validation frames, the Fokker-Planck residual and what time steps it bears, and of itself the weight
+it gives the basin that dynamics seldom reach. Leaves consistency.md, .json and .png, costs.json,
 energies.json, residual.png, and a folder for each run (`experiments.study`).
 """
 
@@ -12,10 +13,20 @@ import pathlib
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import ala2, command_line, cost, stages, study, uses
+from experiments import (
+  ala2,
+  command_line,
+  cost,
+  populations,
+  stages,
+  study,
+  time_steps,
+  uses,
+)
 from experiments.residual import residual_curve
 from twoforone import plots
 from twoforone.datasets.ala2 import ala2_system
+from twoforone.evaluation import structure
 from twoforone.trajectory import write_json
 
 
@@ -43,7 +54,7 @@ def measure_costs(config, folder: pathlib.Path) -> dict[str, dict[str, float]]:
 
 
 def measure_energies(config, folder: pathlib.Path) -> dict[str, dict]:
-  """run -> its residual over sigma and its largest stable step [fs], of the first seed."""
+  """run -> of its first seed what `describe` and `residual_figure` show."""
   path, seed = folder / 'energies.json', config.seeds[0]
   found = json.loads(path.read_text()) if path.exists() else {}
   for name in config.runs:
@@ -53,13 +64,29 @@ def measure_energies(config, folder: pathlib.Path) -> dict[str, dict]:
     chosen.pretrained = str(study.model_folder(folder, study.source(config, name), seed) / 'best')
     split, system = ala2.load_split(chosen), ala2_system()
     model, params = stages.get_model(chosen, split, system, folder)
-    x = split.validation.x[::max(1, len(split.validation.x) // config.frames)]
+    x = spread(split.validation.x, config.frames)
     curve = residual_curve(model, params, x)
     quarter = uses.automatic_dt(chosen, model, system, params, x)
     found[name] = {field: values.tolist() for field, values in curve._asdict().items()}
     found[name]['stable step [fs]'] = 4e3 * quarter
+    found[name]['time steps'] = time_steps.measure_steps(
+      chosen, model, params, system, spread(split.validation.x, chosen.simulate.replicas),
+      config.time_steps)
+    if chosen.simulate.level == 0:  # the one at which the density of the flow is known
+      found[name]['P(φ > 0)'] = populations.energy_population(
+        model, params, phi_positive, len(system.beads), **config.population)._asdict()
     write_json(path, found)
   return found
+
+
+def spread(x: np.ndarray, most: int) -> np.ndarray:
+  """So many of the frames, equally far apart, or all."""
+  return x[::max(1, len(x) // most)][:most]
+
+
+def phi_positive(x: np.ndarray) -> np.ndarray:
+  """Which frames are in the basin that dynamics seldom reach."""
+  return structure.basins(structure.phi_psi(x))['phi_positive']
 
 
 def residual_figure(config, energies: dict[str, dict]) -> plots.Figure:
@@ -71,16 +98,29 @@ def residual_figure(config, energies: dict[str, dict]) -> plots.Figure:
 
 
 def describe(costs: dict, energies: dict) -> str:
-  """What a training step costs, timed in turn, and how long a time step the energy bears."""
+  """What a training step costs, what time steps the energy bears, and its own P(φ > 0)."""
   least = min(found['ms per step'] for found in costs.values())
-  lines = ['| run | ms per training step | of the cheapest | GFLOP | largest stable step [fs] |',
-           '|---|---|---|---|---|']
-  for name, found in costs.items():
-    step, flop = found['ms per step'], found['GFLOP per step']
-    lines.append(f'| {name} | {step:.1f} | {step / least:.2f} | {flop:.2f} | '
-                 f'{energies[name]["stable step [fs]"]:.1f} |')
-  return ('\n\nTraining steps were timed in turn in one run. The stable step is 2 / ω of the '
-          'stiffest mode at validation frames.\n\n' + '\n'.join(lines)
+  steps = list(dict.fromkeys(step for found in energies.values()
+                             for step in found.get('time steps', {})))
+  titles = ['run', 'ms per training step', 'of the cheapest', 'GFLOP', 'P(φ > 0) of the energy',
+            'effective share', 'largest stable step [fs]', *(f'{step} fs' for step in steps)]
+  lines = [f'| {" | ".join(titles)} |', '|---' * len(titles) + '|']
+  for name, found in energies.items():
+    cost = costs.get(name, {})
+    share, own = found.get('P(φ > 0)', {}), found.get('time steps', {})
+    cells = [f'{cost["ms per step"]:.1f}', f'{cost["ms per step"] / least:.2f}',
+             f'{cost["GFLOP per step"]:.2f}'] if cost else [''] * 3
+    cells += [f'{share["share"]:.4f} ± {share["error"]:.4f}',
+              f'{share["effective_share"]:.2f}'] if share else [''] * 2
+    cells.append(f'{found["stable step [fs]"]:.1f}')
+    cells += [f'{own[step]["lost"]} of {own[step]["replicas"]}, {own[step]["bond width"]:.2f}'
+              if step in own else '' for step in steps]
+    lines.append(f'| {name} | {" | ".join(cells)} |')
+  return ('\n\nOf the first seed. Training steps were timed in turn in one run. P(φ > 0) of the '
+          'energy: from the density of its own flow, weighed by exp(-energy), no dynamics; '
+          'effective share: of the samples behind it. The largest stable step is 2 / ω of the '
+          'stiffest mode at validation frames; for each time step tried, the replicas lost and '
+          'the width of bonds relative to validation frames.\n\n' + '\n'.join(lines)
           + '\n\n![residual](residual.png)')
 
 

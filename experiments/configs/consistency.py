@@ -65,6 +65,10 @@ def get_config(variant: str = 'default') -> ConfigDict:
     'curves': ('consistent', 'plain', 'no classification', 'no low-noise levels',
                'with prior', 'late Fokker-Planck', 'ScoreMD', 'plain, then consistent',
                'plain, then consistent, with prior'),  # runs whose residual is drawn
-    'frames': 20 if variant == 'smoke' else 500,
+    'frames': 20 if variant == 'smoke' else 500,  # of the validation, for the residual
+    'time_steps': (2.0,) if variant == 'smoke' else (2.0, 4.0, 5.0, 6.0, 7.0, 8.0),  # fs
+    'population': {'default': {'num_samples': 4000, 'num_steps': 50},
+                   'transformer': {'num_samples': 1000, 'num_steps': 50},
+                   'smoke': {'num_samples': 20, 'num_steps': 5}}[variant],
     'ala2': base,
   }, convert_dict=True)
