@@ -21,7 +21,9 @@ from experiments.models import pick
 from experiments.toy_objectives import NOISE, T_MIN, make_loss, split_terms
 from experiments.training import OPTIMIZERS
 from twoforone import energy, geometry, train
-from twoforone.losses import classification
+from twoforone.datasets import potentials
+from twoforone.losses import classification, denoising, target_score
+from twoforone.losses.denoising import LabelFn
 from twoforone.networks.mlp import MLPEnergy
 from twoforone.trajectory import write_atomically, write_json
 
@@ -84,12 +86,30 @@ def make_training(config, objective, network, reduced, world) -> tuple[Callable,
     params = network.init(key, jnp.zeros((1, 2)), jnp.float32(0.5), jnp.zeros(1, int))
     return train.init_train_state({'energy': params, 'offset': init_offset()}, optimizer)
 
-  step = train.make_train_step(make_loss(config, objective, reduced), optimizer,
+  label = make_label(objective, world)
+  step = train.make_train_step(make_loss(config, objective, reduced, label), optimizer,
                                ema_decay=train.warmup_ema(settings.ema_decay))
   chunk = train.make_train_chunk(step, batch_size=settings.batch_size, num_steps=1)
   keys = jax.random.split(jax.random.key(config.seed), (2, config.num_seeds))
   state = jax.jit(jax.vmap(init))(keys[0])
   return jax.jit(jax.vmap(chunk), donate_argnums=0), (state, keys[1], world.train)
+
+
+def make_label(objective: str, world: toy_scores.World) -> LabelFn:
+  """The noise, or noise and exact forces mixed by the variance of the forces."""
+  if 'forces' not in split_terms(objective):
+    return denoising.noise_label
+  toy = potentials.MUELLER_BROWN
+
+  def force(x):
+    return jax.grad(lambda x: -toy.potential(world.mean + world.scale * x[0]) / toy.kT)(x)
+
+  x = world.train[0]
+  variance = target_score.fit_force_variance(
+    np.asarray(x), np.asarray(jax.jit(jax.vmap(force))(x)), project=geometry.keep)
+  mixed = target_score.make_force_label(
+    NOISE, force_variance=variance, project=geometry.keep)
+  return lambda x, noise, x_t, t: mixed((x, force(x)), noise, x_t, t)
 
 
 def train_seeds(config, objective, network, reduced, world) -> tuple[dict, dict[str, float]]:

@@ -46,7 +46,7 @@ def notes(config, world: World) -> list[str]:
     'the divergence KL, measured on validation draws alone). Cost is of one seed; steps of all '
     'objectives were timed in turn, CPU minutes one training after the other. Gate: JS ≤ '
     f'{GATE["js"]}, force error ≤ {100 * GATE["force_error"]:.0f} %, basin within '
-    f'{GATE["basin"]}, under {GATE["cpu_minutes"]:.0f} CPU minutes; means over seeds.',
+    f'{GATE["basin"]}, under {GATE["cpu_minutes"]:.0f} CPU minutes.',
     '\n'.join(f'- `{name}`: {text}' for name, text in TERMS.items())]
 
 
@@ -59,16 +59,17 @@ def table_rows(results: list[dict], world: World) -> list[dict]:
 def table_row(result: dict, world: World, least: float | None) -> dict:
   """One objective's cells; `least` is the step time of the cheapest [ms]."""
   exact = world.density.probability[world.basin].sum()
-  passed = (np.mean(result['js']) <= GATE['js']
-            and np.mean(result['force_error']) <= GATE['force_error']
-            and abs(np.mean(result['basin']) - exact) <= GATE['basin']
-            and result['cpu_seconds'] / 60 <= GATE['cpu_minutes'])
+  passed = ((np.array(result['js']) <= GATE['js'])
+            & (np.array(result['force_error']) <= GATE['force_error'])
+            & (np.abs(np.array(result['basin']) - exact) <= GATE['basin'])
+            & (result['cpu_seconds'] / 60 <= GATE['cpu_minutes']))
   step = result.get('ms_in_turn')  # not in the rows of older runs
   return dict(zip(COLUMNS, (
     result['objective'], spread(result['js'], 5), spread(100 * np.array(result['force_error']), 2),
     spread(result['pmf_variance'], 4), spread(result['basin'], 4),
     spread(result['validation_nll'], 4), result['mflop_per_step'], step,
-    step and step / least, result['cpu_seconds'] / 60, 'passed' if passed else 'failed'),
+    step and step / least, result['cpu_seconds'] / 60,
+    f'{passed.sum()} of {len(passed)} seeds pass'),
     strict=True))
 
 

@@ -4,6 +4,7 @@ from experiments.models import pick
 from experiments.objectives import RESIDUALS
 from twoforone import energy, geometry, schedule
 from twoforone.losses import classification, denoising, fokker_planck, noise_levels
+from twoforone.losses.denoising import LabelFn
 from twoforone.types import EnergyFn, LossFn
 
 NOISE = schedule.vp_schedule()
@@ -13,14 +14,20 @@ TERMS = {
   'low_noise': 'half of the draws log-uniform in sigma',
   'flat': 'loss weights that lift low noise',
   'classification': 'noise-level classification',
+  'forces': 'exact forces beside the noise, mixed by their variance',
   'fokker_planck': 'Fokker-Planck residual, constant D, exact time derivative, probes of 1e-3',
   'scoremd': "the same with ScoreMD's constant 1, clamped time stencil, probes of 1e-4",
 }
 FOKKER_PLANCK = {'fokker_planck': RESIDUALS['exact'], 'scoremd': RESIDUALS['scoremd']}
 
 
-def make_loss(config, objective: str, reduced: EnergyFn) -> LossFn:
-  """The sum of the objective's terms, on `params` = {'energy', 'offset'}."""
+def make_loss(
+  config, objective: str, reduced: EnergyFn, label: LabelFn = denoising.noise_label
+) -> LossFn:
+  """The sum of the objective's terms, on `params` = {'energy', 'offset'}.
+
+  `label` is what the score is trained on; with the term 'forces' the caller gives it.
+  """
   settings, terms = config.loss, split_terms(objective)
   draw_level = noise_levels.uniform_times(T_MIN, 1.0)
   if 'low_noise' in terms:
@@ -33,11 +40,11 @@ def make_loss(config, objective: str, reduced: EnergyFn) -> LossFn:
   _, offset = classification.make_offset(NOISE)
   if 'classification' in terms:
     loss = classification.make_denoising_classification_loss(
-      reduced, offset, NOISE, strength=settings.classification, **options,
+      reduced, offset, NOISE, strength=settings.classification, label=label, **options,
       draw_other=classification.near_or_far(NOISE, draw_level, width=settings.pair_width))
   else:
     loss = denoising.on_energy(
-      denoising.make_denoising_loss(energy.make_score(reduced), NOISE, **options))
+      denoising.make_denoising_loss(energy.make_score(reduced), NOISE, label=label, **options))
   for term in set(terms) & set(FOKKER_PLANCK):
     residuals = fokker_planck.make_fokker_planck_residual(
       reduced, NOISE, project=geometry.keep, **FOKKER_PLANCK[term])

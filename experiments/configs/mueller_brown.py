@@ -18,7 +18,7 @@ DEFAULT = {
   'objectives': (
     'plain', 'plain+scoremd', 'plain+fokker_planck', 'plain+classification',
     'low_noise', 'low_noise+flat', CONSISTENT, 'low_noise+flat+classification',
-    'low_noise+fokker_planck'),
+    'low_noise+fokker_planck', 'plain+forces', CONSISTENT + '+forces'),
   'data': {'train': 100_000, 'validation': 100_000},  # independent draws
   'widths': (92, 92, 92),       # hidden layers, those of ScoreMD
   'noise_widths': (0.1, 0.3, 1.0),  # where in sigma the energy may change its form
@@ -48,7 +48,7 @@ VARIANTS = {
   'consistent': {'objectives': (CONSISTENT,)},
   'long': {'objectives': (CONSISTENT,), 'train': {'num_steps': 10_000, 'batch_size': 1024}},
   'smoke': {
-    'num_seeds': 2, 'objectives': ('plain+scoremd', CONSISTENT), 'widths': (32, 32),
+    'num_seeds': 2, 'objectives': ('plain+scoremd', CONSISTENT + '+forces'), 'widths': (32, 32),
     'timing_rounds': 3,
     'data': {'train': 10_000, 'validation': 5000},
     'train': {'num_steps': 300, 'batch_size': 128, 'optimizer': 'adamw', 'learning_rate': 3e-3},

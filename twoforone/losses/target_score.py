@@ -94,9 +94,9 @@ def on_positions(loss: LossFn) -> LossFn:
 
 
 def fit_force_variance(
-  x: Float[np.ndarray, 'frames beads 3'], f: Float[np.ndarray, 'frames beads 3'], *,
+  x: Float[np.ndarray, 'frames n dim'], f: Float[np.ndarray, 'frames n dim'], *,
   project: ProjectFn = centre, part: PartFn = whole,
-) -> Float[np.ndarray, 'beads 1']:
+) -> Float[np.ndarray, 'n 1']:
   """<f²> per coordinate of each bead: mean force and scatter of the labels together.
 
   Over the training frames, of the part of the force that is used; the mean force itself is zero on
