@@ -106,9 +106,11 @@ def published(name: str) -> dict:
 VARIANTS = {
   'default': {},
   'metadynamics': METADYNAMICS,
-  # The published noise level of chignolin's force, of ten times as many levels.
+  # Draws of noise levels and level of the force as published, of ten times as many levels; network,
+  # prior, optimiser and steps are those above, and energies are not asked what they do not know.
   'metadynamics_plain': METADYNAMICS | {
-    'loss': PLAIN, 'sample': {'kind': 'dpm_solver', 'corrector_steps': 0},
+    'loss': PLAIN | {'levels': 'higher_until', 'level_parameter': 1000.0},
+    'sample': {'kind': 'dpm_solver', 'corrector_steps': 0},
     'simulate': {'level': 10 * PUBLISHED_SIZES['chignolin']['level'],
                  'correction': {'rounds': 0}}},
   # Forces beside the noise and a longer training, by the validation loss too. Held out are the two
