@@ -248,13 +248,19 @@ def test_entries_and_timescales_of_a_known_chain():
     assert (np.abs(found - passages_of_hops(4)) < 5 * error).all()
 
 
-def test_the_error_of_a_ratio_is_that_of_repeated_experiments():
+@pytest.mark.parametrize('spread', [(0.03, 0.04), (0.1, 0.5)])
+def test_the_interval_of_a_ratio_is_that_of_repeated_experiments(spread):
+  # Positive numbers known to a factor, as times of rare events are: normal in the logarithm.
   rng = np.random.default_rng(0)
-  first, second = 10 + 0.3 * rng.normal(size=100_000), 20 + 0.8 * rng.normal(size=100_000)
-  value, error = map(float, report_kinetics.ratio(10.0, 0.3, 20.0, 0.8).split(' ± '))
-  assert value == 0.5
-  # To first order: what is left out is the square of 4 %, a per cent covers it; printed to 5e-4.
-  assert abs(error - (first / second).std()) < 0.01 * error + 5e-4
+  draws = [size * np.exp(width * rng.normal(size=100_000))
+           for size, width in zip((10.0, 20.0), spread, strict=True)]
+  first, second = (report_kinetics.Interval(size, *np.percentile(found, (2.5, 97.5)))
+                   for size, found in zip((10.0, 20.0), draws, strict=True))
+  value, *limits = report_kinetics.ratio(first, second)
+  assert value == pytest.approx(0.5)
+  # There the two combine exactly; a percentile of 100,000 draws is known to 1 % of the spread.
+  expected = np.percentile(draws[0] / draws[1], (2.5, 97.5))
+  np.testing.assert_allclose(np.log(limits), np.log(expected), atol=0.04 * np.hypot(*spread))
 
 
 def test_a_simulation_that_never_crosses_says_so_and_keeps_its_populations(tmp_path):
@@ -270,5 +276,16 @@ def test_a_simulation_that_never_crosses_says_so_and_keeps_its_populations(tmp_p
   assert found['clusters']['chosen'] == 3
   assert found['sets']['simulation']['populations']['alpha_R'] == 1.0
   report_kinetics.write(tmp_path, found, 'samples', pieces['simulation'], 1.0)
-  assert 'simulation at 2 ps: counts: found states not connected' in (
-    tmp_path / 'kinetics.md').read_text()
+  text = (tmp_path / 'kinetics.md').read_text()
+  assert 'simulation at 2 ps: counts: found states not connected' in text
+  passages = found['sets']['all-atom']['rows'][0]['passages']
+  assert f'| 2 | first passage into φ > 0 | {passages[0]:.1f} [' in text
+  # Three points, spread by 0.1 about each: a state and a set of each, at 6° / sqrt(1500) = 0.15°.
+  clusters = found['clusters']
+  assert sorted(clusters['sets']) == [0, 1, 2]
+  start = clusters['state_populations']['simulation'].index(1.0)
+  np.testing.assert_allclose(
+    clusters['centres_degrees'][start], np.degrees(ANGLES[0]), atol=0.6 + 0.05)  # k = 4; printed
+  # A chain with one timescale, twice: -2 / ln 0.7225, of 5,000 steps to some 5 %, k = 4.
+  np.testing.assert_allclose(clusters['timescales'], -1 / np.log(1 - 1.5 * 0.1), rtol=0.2)
+  assert text.count('| 1.0000 |') == 3  # in the basin, its state and its set
