@@ -202,13 +202,14 @@ def test_the_residual_of_a_direct_score_is_refused():
     residual.residual_curve(model, {}, np.zeros((2, 5, 3)))
 
 
-def test_every_residual_that_the_config_names_is_drawn_and_no_other():
-  config = consistency_config.get_config()
-  energies = {name: {'sigma': [0.01, 0.1], 'rms': [2.0, 1.0]} for name in config.changes}
+@pytest.mark.parametrize('variant', ['default', 'transformer'])
+def test_every_residual_that_the_config_names_is_drawn_and_no_other(variant):
+  config = consistency_config.get_config(variant)
+  energies = {name: {'sigma': [0.01, 0.1], 'rms': [2.0, 1.0]} for name in config.runs}
   axis, = consistency.residual_figure(config, energies).axes
   drawn = [container.get_label() for container in axis.containers]
-  assert drawn == list(config.curves) and set(drawn) <= set(config.changes)
-  assert 'with prior' in drawn
+  assert drawn == list(config.curves) and set(drawn) <= set(config.runs)
+  assert any('with prior' in name for name in drawn)
   colours = {container.lines[0].get_color() for container in axis.containers}
   assert len(colours) == len(drawn)
 

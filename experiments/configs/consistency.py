@@ -48,6 +48,9 @@ ORDERED = {
   'plain, with prior': {'loss': PLAIN, **PRIOR},
   'plain, then consistent, with prior': {'starts': 'plain, with prior', **PRIOR, **AFTER},
 }
+CURVES = (  # runs whose residual is drawn
+  'consistent', 'plain', 'no classification', 'no low-noise levels', 'with prior',
+  'late Fokker-Planck', 'ScoreMD', 'plain, then consistent', 'plain, then consistent, with prior')
 
 
 def get_config(variant: str = 'default') -> ConfigDict:
@@ -56,15 +59,14 @@ def get_config(variant: str = 'default') -> ConfigDict:
     'sample': {'num_samples': 200_000},
     'simulate': {'replicas': 1000, 'parts': 11, 'frames_per_part': 20, 'burn_in_frames': 20,
                  'stride': 100}}, more={'transformer': TRANSFORMER})
+  runs = {'default': tuple(CHANGES), 'smoke': ('consistent', 'plain'),
+          'transformer': tuple(ORDERED)}[variant]
   return ConfigDict({
-    'runs': {'default': tuple(CHANGES), 'smoke': ('consistent', 'plain'),
-             'transformer': tuple(ORDERED)}[variant],
+    'runs': runs,
     'seeds': (0, 1, 2) if variant == 'default' else (0,),
     'changes': CHANGES | ORDERED if variant == 'transformer' else CHANGES,
     'cost': {'steps': 1, 'repeats': 1} if variant == 'smoke' else {'steps': 20, 'repeats': 5},
-    'curves': ('consistent', 'plain', 'no classification', 'no low-noise levels',
-               'with prior', 'late Fokker-Planck', 'ScoreMD', 'plain, then consistent',
-               'plain, then consistent, with prior'),  # runs whose residual is drawn
+    'curves': tuple(name for name in CURVES if name in runs),
     'frames': 20 if variant == 'smoke' else 500,
     'ala2': base,
   }, convert_dict=True)
