@@ -12,10 +12,10 @@ import pathlib
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import ala2, command_line, cost, stages, study, uses
-from experiments.residual import residual_curve
+from experiments import ala2, command_line, cost, residual, stages, study, uses
 from twoforone import plots
 from twoforone.datasets.ala2 import ala2_system
+from twoforone.losses.fokker_planck import Curve
 from twoforone.trajectory import write_json
 
 
@@ -54,7 +54,7 @@ def measure_energies(config, folder: pathlib.Path) -> dict[str, dict]:
     split, system = ala2.load_split(chosen), ala2_system()
     model, params = stages.get_model(chosen, split, system, folder)
     x = split.validation.x[::max(1, len(split.validation.x) // config.frames)]
-    curve = residual_curve(model, params, x)
+    curve = residual.residual_curve(model, params, x)
     quarter = uses.automatic_dt(chosen, model, system, params, x)
     found[name] = {field: values.tolist() for field, values in curve._asdict().items()}
     found[name]['stable step [fs]'] = 4e3 * quarter
@@ -63,11 +63,10 @@ def measure_energies(config, folder: pathlib.Path) -> dict[str, dict]:
 
 
 def residual_figure(config, energies: dict[str, dict]) -> plots.Figure:
-  """Root mean square of the residual over sigma, its mean over frames removed."""
-  named = {name: plots.Curve(np.array(energies[name]['sigma']), np.array(energies[name]['rms']))
-           for name in config.curves if name in energies}
-  return plots.curves({'': named}, x_label='sigma', y_label='Fokker-Planck residual / (D β/2)',
-                      x_log=True, y_log=True)
+  """The residuals of the energies that the config names."""
+  return residual.figure({
+    name: Curve(*(np.array(energies[name][field]) for field in Curve._fields))
+    for name in config.curves if name in energies})
 
 
 def describe(costs: dict, energies: dict) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from experiments import models, uses
 from twoforone.evaluation import densities, structure
 from twoforone.losses.denoising import make_loss_by_sigma
-from twoforone.schedule import level_time
+from twoforone.schedule import level_time, reached
 from twoforone.simulate import init_replicas, make_bond_check, make_simulation
 from twoforone.system import System
 from twoforone.units import thermal_energy
@@ -38,8 +38,7 @@ def make_milestone(
   settings = config.train.milestone
   stride = -(-len(x_validation) // (20 * config.train.batch_size))
   frames = jnp.asarray(x_validation[::stride] / model.scale)
-  lowest = float(model.schedule.sigma(jnp.float32(0.0))) * (1 - 1e-3)  # rounding
-  sigmas = [sigma for sigma in SIGMAS if sigma >= lowest]
+  sigmas = reached(model.schedule, SIGMAS)
   curve = jax.jit(make_loss_by_sigma(model.score, model.schedule, np.array(sigmas)))
   draw = jax.jit(uses.make_sampler(config, model), static_argnums=2)
   simulations = {level: make_simulate(config, model, system, level) for level in settings.levels}

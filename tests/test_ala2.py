@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import ala2, checks, models, noise_level, stages, training, uses
+from experiments import ala2, checks, models, noise_level, residual, stages, training, uses
 from experiments.configs import ala2 as ala2_config
 from experiments.configs import checks as checks_config
 from experiments.configs import noise_level as noise_level_config
@@ -153,6 +153,10 @@ def test_checks_pass_on_the_trained_model(finished, tmp_path):
                  'num_rotations': 5})
   rows = checks.run(config, str(tmp_path))
   assert [row['passed'] for row in rows] == [True] * 6
+  found = json.loads((tmp_path / 'residual.json').read_text())
+  assert found['sigma'] == list(residual.SIGMAS) and (np.array(found['rms']) > 0).all()
+  assert (tmp_path / 'checks.md').read_text().count('\n| 0.') == len(residual.SIGMAS)
+  assert (tmp_path / 'residual.png').exists()
 
 
 @pytest.mark.slow

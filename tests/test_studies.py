@@ -205,7 +205,8 @@ def test_the_residual_of_a_direct_score_is_refused():
 @pytest.mark.parametrize('variant', ['default', 'transformer'])
 def test_every_residual_that_the_config_names_is_drawn_and_no_other(variant):
   config = consistency_config.get_config(variant)
-  energies = {name: {'sigma': [0.01, 0.1], 'rms': [2.0, 1.0]} for name in config.runs}
+  energies = {name: {'sigma': [0.01, 0.1], 'rms': [2.0, 1.0], 'mean': [0.0, 0.1]}
+              for name in config.runs}
   axis, = consistency.residual_figure(config, energies).axes
   drawn = [container.get_label() for container in axis.containers]
   assert drawn == list(config.curves) and set(drawn) <= set(config.runs)
