@@ -1,8 +1,9 @@
 """Checks of a trained model in one command: curl, rotations, energy against force, chirality.
 
 A conservative score has a symmetric Jacobian; the direct score of the ablation must fail, and is
-checked beside it. Everything in float64, so that what is left is the model's own error. Leaves
-checks.md and checks.json.
+checked beside it. Everything in float64, so that what is left is the model's own error. An energy
+has its Fokker-Planck residual over the noise beside that, for which there is no limit. Leaves
+checks.md and checks.json, residual.json and residual.png.
 """
 
 import pathlib
@@ -12,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import ala2, command_line, models, stages
-from twoforone import checks, schedule
+from experiments import ala2, command_line, models, residual, stages
+from twoforone import checks, plots, schedule
 from twoforone.datasets.ala2 import ala2_system
+from twoforone.losses.fokker_planck import Curve
 from twoforone.trajectory import write_json
 
 COLUMNS = ('check', 'value', 'must be', 'limit', 'passed')
@@ -35,7 +37,9 @@ def run(config: ConfigDict, workdir: str) -> list[dict]:
     params = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), params)
     rows = check_model(config, model, params, frames / model.scale)
     rows.append(check_direct_score(config, system, frames / model.scale))
-  write_table(folder, rows)
+    curve = None if model.energy is None else residual.residual_curve(
+      model, params, frames.astype(np.float64), config.seed)
+  write(folder, rows, curve)
   if not all(row['passed'] for row in rows):
     raise SystemExit(f'a check failed, see {folder / "checks.md"}')
   return rows
@@ -87,12 +91,18 @@ def row(check: str, value: float, side: str, limit: float) -> dict:
   return dict(zip(COLUMNS, (check, value, side, limit, bool(passed)), strict=True))
 
 
-def write_table(folder: pathlib.Path, rows: list[dict]) -> None:
-  """Writes and prints the table."""
+def write(folder: pathlib.Path, rows: list[dict], curve: Curve | None) -> None:
+  """Writes and prints the table, and the residual of a model that has an energy."""
   lines = [COLUMNS, ('---',) * len(COLUMNS)]
   lines += [(r['check'], f'{r["value"]:.2e}', r['must be'], f'{r["limit"]:g}',
              'yes' if r['passed'] else 'NO') for r in rows]
   text = '# Checks\n\n' + '\n'.join(f'| {" | ".join(line)} |' for line in lines) + '\n'
+  if curve is not None:
+    text += '\n'.join(['', '# Fokker-Planck residual', '', 'In units of D β/2, over sigma.', '',
+                       *residual.table(curve), '', '![residual](residual.png)', ''])
+    plots.save(residual.figure({'model': curve}), folder / 'residual.png')
+    write_json(folder / 'residual.json', {
+      name: values.tolist() for name, values in curve._asdict().items()})
   (folder / 'checks.md').write_text(text)
   write_json(folder / 'checks.json', rows)
   print(text)

@@ -18,15 +18,16 @@ from experiments import (
   command_line,
   cost,
   populations,
+  residual,
   stages,
   study,
   time_steps,
   uses,
 )
-from experiments.residual import residual_curve
 from twoforone import plots
 from twoforone.datasets.ala2 import ala2_system
 from twoforone.evaluation import structure
+from twoforone.losses.fokker_planck import Curve
 from twoforone.trajectory import write_json
 
 
@@ -65,7 +66,7 @@ def measure_energies(config, folder: pathlib.Path) -> dict[str, dict]:
     split, system = ala2.load_split(chosen), ala2_system()
     model, params = stages.get_model(chosen, split, system, folder)
     x = spread(split.validation.x, config.frames)
-    curve = residual_curve(model, params, x)
+    curve = residual.residual_curve(model, params, x)
     quarter = uses.automatic_dt(chosen, model, system, params, x)
     found[name] = {field: values.tolist() for field, values in curve._asdict().items()}
     found[name]['stable step [fs]'] = 4e3 * quarter
@@ -90,11 +91,10 @@ def phi_positive(x: np.ndarray) -> np.ndarray:
 
 
 def residual_figure(config, energies: dict[str, dict]) -> plots.Figure:
-  """Root mean square of the residual over sigma, its mean over frames removed."""
-  named = {name: plots.Curve(np.array(energies[name]['sigma']), np.array(energies[name]['rms']))
-           for name in config.curves if name in energies}
-  return plots.curves({'': named}, x_label='sigma', y_label='Fokker-Planck residual / (D β/2)',
-                      x_log=True, y_log=True)
+  """The residuals of the energies that the config names."""
+  return residual.figure({
+    name: Curve(*(np.array(energies[name][field]) for field in Curve._fields))
+    for name in config.curves if name in energies})
 
 
 def describe(costs: dict, energies: dict) -> str:

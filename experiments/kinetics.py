@@ -73,21 +73,28 @@ def cluster(config, torsions: dict, interval: dict) -> dict:
               for name, pieces in torsions.items()}
   pool = np.concatenate(features['all-atom'])[::config.cluster_stride]
   fits = [kinetics.fit_clusters(pool, size, seed=0) for size in config.cluster_sizes]
-  centres = fits[kinetics.elbow(np.array([fit.inertia for fit in fits]))].centres
+  inertia = [fit.inertia for fit in fits]
+  centres = fits[kinetics.elbow(np.array(config.cluster_sizes), np.array(inertia))].centres
   labels = {name: [kinetics.assign(piece, centres) for piece in pieces]
             for name, pieces in features.items()}
   lag = round(config.lags[0] / interval['all-atom'])
   counts = kinetics.count_transitions(labels['all-atom'], lag, len(centres)).sum(axis=0)
   sets = kinetics.coarse_states(kinetics.transition_matrix(counts), len(BASINS))
-  populations = {name: np.bincount(sets[np.concatenate(pieces)], minlength=len(BASINS))
-                 for name, pieces in labels.items()}
+  states = {name: np.concatenate(pieces) for name, pieces in labels.items()}
   return {
-    'sizes': list(config.cluster_sizes), 'inertia': [fit.inertia for fit in fits],
+    'sizes': list(config.cluster_sizes), 'inertia': inertia,
     'chosen': len(centres), 'centres_degrees': np.degrees(np.stack([
       np.arctan2(centres[:, 0], centres[:, 2]), np.arctan2(centres[:, 1], centres[:, 3])],
       axis=1)).round(1).tolist(), 'sets': sets.tolist(),
-    'set_populations': {name: (count / count.sum()).tolist()
-                        for name, count in populations.items()}}
+    'lag': lag * interval['all-atom'],
+    'timescales': (interval['all-atom'] * kinetics.timescales(counts, lag)).tolist(),
+    'state_populations': {name: shares(found, len(centres)) for name, found in states.items()},
+    'set_populations': {name: shares(sets[found], len(BASINS)) for name, found in states.items()}}
+
+
+def shares(labels: np.ndarray, num_states: int) -> list[float]:
+  """The part of the frames in each state."""
+  return (np.bincount(labels, minlength=num_states) / len(labels)).tolist()
 
 
 if __name__ == '__main__':

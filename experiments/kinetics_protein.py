@@ -72,7 +72,7 @@ def find_states(plane: np.ndarray, seed: int) -> States:
   pool = uncertainty.thinned(plane, POOL, seed)
   fits = [kinetics.fit_clusters(pool, size, seed=seed) for size in SIZES]
   inertia = np.array([fit.inertia for fit in fits])
-  centres = fits[kinetics.elbow(inertia)].centres
+  centres = fits[kinetics.elbow(np.array(SIZES), inertia)].centres
   counts = np.bincount(kinetics.assign(pool, centres), minlength=len(centres))
   return States(centres[np.argsort(-counts, kind='stable')], inertia)
 

@@ -12,12 +12,12 @@ import numpy as np
 from experiments import models, uses
 from twoforone.evaluation import densities, structure
 from twoforone.losses.denoising import make_loss_by_sigma
-from twoforone.schedule import level_time
+from twoforone.schedule import level_time, reached
 from twoforone.simulate import init_replicas, make_bond_check, make_simulation
 from twoforone.system import System
 from twoforone.units import thermal_energy
 
-SIGMAS = (0.01, 0.03, 0.1, 0.3, 0.7)
+SIGMAS = (0.002, 0.004, 0.01, 0.03, 0.1, 0.3, 0.7)  # those that a schedule reaches
 BINS = 20  # of each torsion: a few thousand frames fill 400 bins, not 3600
 
 
@@ -27,9 +27,9 @@ def make_milestone(
 ) -> Callable[..., dict[str, float]]:
   """milestone(params, key) -> name -> value; `params` are the energy's.
 
-  `loss sigma=...` is the plain denoising loss there. With `train.milestone.samples` > 0, `js iid`
-  is the JS of that many samples; `js level k` and `lost level k` are of a short simulation
-  for each of `train.milestone.levels`, started from the samples.
+  `loss sigma=...` is the plain denoising loss at each of `SIGMAS`. With `train.milestone.samples` >
+  0, `js iid` is the JS of that many samples; `js level k` and `lost level k` are of a short
+  simulation for each of `train.milestone.levels`, started from the samples.
 
   Args:
     x_validation: frames [F, n, 3] in nm.
@@ -38,13 +38,14 @@ def make_milestone(
   settings = config.train.milestone
   stride = -(-len(x_validation) // (20 * config.train.batch_size))
   frames = jnp.asarray(x_validation[::stride] / model.scale)
-  curve = jax.jit(make_loss_by_sigma(model.score, model.schedule, np.array(SIGMAS)))
+  sigmas = reached(model.schedule, SIGMAS)
+  curve = jax.jit(make_loss_by_sigma(model.score, model.schedule, np.array(sigmas)))
   draw = jax.jit(uses.make_sampler(config, model), static_argnums=2)
   simulations = {level: make_simulate(config, model, system, level) for level in settings.levels}
 
   def milestone(params, key):
     values = {f'loss sigma={sigma:g}': float(value) for sigma, value in
-              zip(SIGMAS, curve(params, key, frames), strict=True)}
+              zip(sigmas, curve(params, key, frames), strict=True)}
     if not settings.samples:
       return values
     x = draw(params, key, (settings.samples, len(system.beads), 3)) * model.scale

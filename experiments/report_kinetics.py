@@ -1,6 +1,7 @@
 """The report of `experiments.kinetics`: tables, JSON and one figure."""
 
 import pathlib
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,15 @@ from twoforone.trajectory import write_json
 
 BASINS = tuple(structure.basins(np.zeros((1, 2))))  # the order of kinetics.basin_labels
 PHI_POSITIVE = BASINS.index('phi_positive')
+WAYS = ('into', 'out of')  # the order of kinetics.passages
+
+
+class Interval(NamedTuple):
+  """A number between its 2.5th and its 97.5th percentile."""
+
+  value: float
+  low: float
+  high: float
 
 
 def write(
@@ -33,28 +43,50 @@ def describe(found: dict, start: str) -> str:
   lines += [f'| {name} | {s["frames"]:,} | {s["interval"]:g} | {s["entries"]} | '
             + ' | '.join(f'{p:.4f}' for p in s['populations'].values()) + ' |'
             for name, s in found['sets'].items()]
-  lines += ['', '| lag [ps] | process | all-atom [ps] | simulation [ps] | ratio |',
-            '|---' * 5 + '|']
-  for first, second in zip(atoms['rows'], simulated['rows'], strict=True):
-    for k in range(len(BASINS) - 1):
-      (slow, slow_error), (fast, fast_error) = (
-        (row['timescales'][k], row['timescales_errors'][k]) for row in (first, second))
-      lines.append(f'| {first["lag"]:g} | {k + 1} | {slow:.0f} ± {slow_error:.0f} | '
-                   f'{fast:.1f} ± {fast_error:.1f} | '
-                   f'{ratio(fast, fast_error, slow, slow_error)} |')
-  lines += ['', '±: bootstrap over trajectories; of the ratio, both relative errors in quadrature.']
+  lines += ['', *time_table(atoms['rows'], simulated['rows']), '',
+            'In brackets: 2.5 to 97.5 % of 100 draws of whole trajectories with replacement; of a '
+            'ratio, the two intervals combined.']
   lines += [f'\n{line}' for name, s in found['sets'].items() for row in s['rows']
             for line in transitions.complaints(name, row)]
-  lines += ['', *transition_table(found['sets']), '',
-            f'k-means: {found["clusters"]["chosen"]} states by the elbow; PCCA+ sets (all-atom, '
-            f'simulation): {found["clusters"]["set_populations"]}', '', '![kinetics](kinetics.png)']
+  lines += ['', *transition_table(found['sets']), '', *cluster_tables(found['clusters']), '',
+            '![kinetics](kinetics.png)']
   return '\n'.join(lines) + '\n'
 
 
-def ratio(first: float, first_error: float, second: float, second_error: float) -> str:
-  """first / second of two independent numbers, the relative errors added in quadrature."""
-  value = first / second
-  return f'{value:.3f} ± {value * np.hypot(first_error / first, second_error / second):.3f}'
+def time_table(atoms: list[dict], simulated: list[dict]) -> list[str]:
+  """Relaxation and mean first passage times at each lag, and their ratios."""
+  named = [(f'relaxation {k + 1}', 'timescales', k) for k in range(len(BASINS) - 1)]
+  named += [(f'first passage {way} φ > 0', 'passages', k) for k, way in enumerate(WAYS)]
+  lines = ['| lag [ps] | time | all-atom [ps] | simulation [ps] | ratio |', '|---' * 5 + '|']
+  for rows in zip(atoms, simulated, strict=True):
+    for label, field, k in named:
+      slow, fast = (look_up(row, field, k) for row in rows)
+      lines.append(f'| {rows[0]["lag"]:g} | {label} | {cell(slow, ".1f")} | {cell(fast, ".1f")} | '
+                   f'{cell(ratio(fast, slow), ".3f")} |')
+  return lines
+
+
+def look_up(row: dict, field: str, *place: int) -> Interval:
+  """A number of `transitions.count` and its limits."""
+  return Interval(*(float(np.array(row[name])[place])
+                    for name in (field, f'{field}_low', f'{field}_high')))
+
+
+def cell(found: Interval, form: str) -> str:
+  """A number and its limits as a table has them."""
+  return f'{found.value:{form}} [{found.low:{form}}, {found.high:{form}}]'
+
+
+def ratio(first: Interval, second: Interval) -> Interval:
+  """first / second of two independent positive numbers.
+
+  Each limit lies off the ratio by the distances of the two limits that lead there, added in
+  quadrature on the logarithm (Zou and Donner 2008).
+  """
+  a, b = np.log(first), np.log(second)
+  value, low, high = a[0] - b[0], np.hypot(a[1] - a[0], b[2] - b[0]), np.hypot(
+    a[2] - a[0], b[1] - b[0])
+  return Interval(*np.exp([value, value - low, value + high]).tolist())
 
 
 def transition_table(sets: dict) -> list[str]:
@@ -64,9 +96,28 @@ def transition_table(sets: dict) -> list[str]:
   lines = [f'| from → to in {lag:g} ps | {" | ".join(rows)} |', '|---' * (1 + len(rows)) + '|']
   for i, start in enumerate(BASINS):
     for j, end in enumerate(BASINS):
-      cells = (f'{row["matrix"][i][j]:.4f} ± {row["matrix_errors"][i][j]:.4f}'
-               for row in rows.values())
+      cells = (cell(look_up(row, 'matrix', i, j), '.4f') for row in rows.values())
       lines.append(f'| {start} → {end} | {" | ".join(cells)} |')
+  return lines
+
+
+def cluster_tables(clusters: dict) -> list[str]:
+  """The states of k-means, where they are and who is in them, and the sets that PCCA+ makes."""
+  states, sets = clusters['state_populations'], clusters['set_populations']
+  times = ', '.join(f'{time:.1f}' for time in clusters['timescales'])
+  lines = [f'k-means: {clusters["chosen"]} states by the elbow; {len(BASINS)} PCCA+ sets of them '
+           f'by all-atom transitions in {clusters["lag"]:g} ps, which relax in {times} ps.', '',
+           f'| state | φ [°] | ψ [°] | PCCA+ set | {" | ".join(states)} |',
+           '|---' * (4 + len(states)) + '|']
+  for k, ((phi, psi), member) in enumerate(
+      zip(clusters['centres_degrees'], clusters['sets'], strict=True)):
+    shares = ' | '.join(f'{shares[k]:.4f}' for shares in states.values())
+    lines.append(f'| {k + 1} | {phi:.1f} | {psi:.1f} | {member + 1} | {shares} |')
+  lines += ['', f'| PCCA+ set | states | {" | ".join(sets)} |', '|---' * (2 + len(sets)) + '|']
+  for k in range(len(BASINS)):
+    members = ', '.join(str(i + 1) for i, member in enumerate(clusters['sets']) if member == k)
+    shares = ' | '.join(f'{shares[k]:.4f}' for shares in sets.values())
+    lines.append(f'| {k + 1} | {members} | {shares} |')
   return lines
 
 
@@ -74,8 +125,9 @@ def figure(found: dict, torsions: list[np.ndarray], interval: float) -> plots.Fi
   """Timescales over the lag, the elbow, and how P(φ > 0) of the replicas goes on."""
   def scale(name, k):
     rows = found['sets'][name]['rows']
-    return plots.Curve(*(np.array([row[field] if field == 'lag' else row[field][k] for row in rows])
-                         for field in ('lag', 'timescales', 'timescales_errors')))
+    times = np.array([look_up(row, 'timescales', k) for row in rows])
+    return plots.Curve(np.array([row['lag'] for row in rows]), times[:, 0],
+                       np.abs(times[:, 1:] - times[:, :1]).T)
 
   inside = np.stack([kinetics.basin_labels(piece) == PHI_POSITIVE for piece in torsions], axis=1)
   blocks = np.array_split(inside, min(20, len(inside)))

@@ -1,13 +1,17 @@
 """The Fokker-Planck residual of a model over the noise: a diagnostic that needs no simulation."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.models import Model
+from twoforone import plots
 from twoforone.losses import fokker_planck
+from twoforone.schedule import reached
 
-SIGMAS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 0.9)
+SIGMAS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 0.9)  # those that a schedule reaches
 
 
 def residual_curve(model: Model, params, x: np.ndarray, seed: int = 0) -> fokker_planck.Curve:
@@ -27,13 +31,28 @@ def residual_curve(model: Model, params, x: np.ndarray, seed: int = 0) -> fokker
   if model.energy is None:
     raise ValueError('residual: a direct score has no energy')
   residual = fokker_planck.make_exact_residual(model.energy, model.schedule)
+  sigmas = jnp.array(reached(model.schedule, SIGMAS))
 
   def curve(params, x):
     sigma, rms, mean = fokker_planck.fokker_planck_curve(
-      residual, model.schedule, params, jax.random.key(seed), x, jnp.array(SIGMAS))
+      residual, model.schedule, params, jax.random.key(seed), x, sigmas)
     speed = jax.vmap(lambda sigma: fokker_planck.noise_rate(
       model.schedule, model.schedule.time(sigma)) / 2)(sigma)
     return fokker_planck.Curve(sigma, rms / speed, mean / speed)
 
   found = jax.jit(curve)(params, jnp.asarray(x / model.scale))
   return fokker_planck.Curve(*map(np.asarray, found))
+
+
+def figure(curves: Mapping[str, fokker_planck.Curve]) -> plots.Figure:
+  """Root mean square of the residual over sigma, its mean over frames removed, by name."""
+  named = {name: plots.Curve(found.sigma, found.rms) for name, found in curves.items()}
+  return plots.curves({'': named}, x_label='sigma', y_label='Fokker-Planck residual / (D β/2)',
+                      x_log=True, y_log=True)
+
+
+def table(curve: fokker_planck.Curve) -> list[str]:
+  """The curve as lines of markdown."""
+  rows = (f'| {sigma:g} | {rms:.2e} | {mean:+.2e} |' for sigma, rms, mean in
+          zip(*curve, strict=True))
+  return ['| sigma | rms, mean removed | mean |', '|---|---|---|', *rows]

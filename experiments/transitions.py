@@ -11,7 +11,7 @@ def count(
   labels: Sequence[np.ndarray], num_states: int, lag: int, interval: float,
   passages: Callable[[np.ndarray, int], np.ndarray] | None = None
 ) -> dict:
-  """Timescales [ps] and transition matrix at a lag, with errors; NaN where states never meet.
+  """Timescales [ps] and transition matrix at a lag; NaN where states never meet.
 
   Args:
     labels: states of each trajectory, which errors draw on.
@@ -20,8 +20,9 @@ def count(
     passages: (matrix, lag) -> two mean first passage times in frames, into a set and out of it.
 
   Returns:
-    Beside `timescales`, `matrix` and, where asked for, `passages` [ps] their `_errors` and
-    `_failed_draws`, of which there were a hundred; `missing` says why there is no number.
+    Beside `timescales`, `matrix` and, where asked for, `passages` [ps] their `_errors`, `_low` and
+    `_high` (2.5 and 97.5 % of the draws) and `_failed_draws`, of which there were a hundred;
+    `missing` says why there is no number.
   """
   def timescales(counts):
     return interval * kinetics.timescales(counts, lag)
@@ -37,9 +38,10 @@ def count(
     try:
       found = kinetics.bootstrap(statistic, counts, seed=0)
     except ValueError as error:  # a simulation too short to cross still has its populations
-      found = kinetics.Bootstrap(np.full(shape, np.nan), np.full(shape, np.nan), 0)
+      found = kinetics.Bootstrap(*[np.full(shape, np.nan)] * 4, 0)
       row['missing'] = str(error)
     row |= {name: found.value.tolist(), f'{name}_errors': found.error.tolist(),
+            f'{name}_low': found.low.tolist(), f'{name}_high': found.high.tolist(),
             f'{name}_failed_draws': found.num_failed}
   return row
 

@@ -17,6 +17,7 @@ from experiments import (
   models,
   noise_level,
   objectives,
+  residual,
   stages,
   training,
   uses,
@@ -183,6 +184,10 @@ def test_checks_pass_on_the_trained_model(finished, tmp_path):
                  'num_rotations': 5})
   rows = checks.run(config, str(tmp_path))
   assert [row['passed'] for row in rows] == [True] * 6
+  found = json.loads((tmp_path / 'residual.json').read_text())
+  assert found['sigma'] == list(residual.SIGMAS) and (np.array(found['rms']) > 0).all()
+  assert (tmp_path / 'checks.md').read_text().count('\n| 0.') == len(residual.SIGMAS)
+  assert (tmp_path / 'residual.png').exists()
 
 
 @pytest.mark.slow
@@ -248,6 +253,37 @@ def test_paper_holds_the_published_values():
   settings = config.simulate
   assert settings.level == size['level'] and settings.replicas == 100
   assert settings.parts * settings.frames_per_part * settings.stride == 1_000_000
+
+
+def test_scoremd_holds_the_published_values():
+  config = ala2_config.get_config('scoremd')
+  network, loss, train, settings = config.network, config.loss, config.train, config.simulate
+  assert (network.kind, network.width, network.num_layers) == ('transformer', 96, 2)
+  assert (network.heads, network.head_dim, network.edges) == (8, 64, 'differences')
+  assert config.data.train_size == 50_000 and loss.rotate
+  # VP from t = 1e-5, where the force is read; half of all draws below t = 0.3.
+  noise = models.make_schedule(config.schedule)
+  assert settings.level == 0
+  assert float(noise.sigma(jnp.float32(0.0))) == pytest.approx(1.0e-3, rel=1e-3)
+  weights = objectives.level_weights(loss, noise)
+  assert weights[:300].sum() == pytest.approx(weights.sum() / 2)
+  assert not (loss.low_noise_fraction or loss.classification or network.prior)
+  assert float(objectives.make_weight(loss, noise)(jnp.float32(0.0))) == 1.0
+  # Strength, constant, probe; in every step, of every example.
+  assert (loss.fokker_planck, loss.fokker_planck_from) == (5e-4, 0.0)
+  assert loss.fokker_planck_examples == train.batch_size == 1024
+  taken = objectives.RESIDUALS[loss.fokker_planck_residual]
+  assert (taken['probe'], taken['constant']) == (1e-4, 1.0)
+  assert (train.optimizer, train.num_steps, train.weight_decay) == ('adamw', 480_000, 1e-4)
+  assert (train.learning_rate, train.final_learning_rate, train.max_norm) == (3e-4, 1e-5, 0.0)
+  # The published average is that of the newest weights alone.
+  assert not training.EMAS[train.ema](train.ema_decay)(jnp.array([0, 1000])).any()
+  assert (config.sample.kind, config.sample.num_steps) == ('ancestral', 1000)
+  assert (settings.start, settings.replicas, settings.integrator) == ('data', 100, 'langevin')
+  assert (settings.dt, settings.friction, settings.temperature) == (0.002, 1.0, 300.0)
+  assert settings.mass == (12.0, 14.0, 12.0, 12.0, 14.0)
+  length = settings.parts * settings.frames_per_part * settings.stride * settings.dt
+  assert length == pytest.approx(360.0)  # as its comment says; 12,000 there
 
 
 @pytest.mark.slow

@@ -139,7 +139,8 @@ def test_oracle_sees_a_wrong_edge_input():
   params, x, t, species = start(model)
   wrong = literal_attention.make_literal_transformer(
     BEADS, heads=2, edges=lambda x: -literal_attention.differences(x))
-  assert abs(model.apply(params, x, t, species) - wrong(params, x, t, species)) > 1e-3
+  # phi is of order one, and what it differs by from the right one is rounding, 1e-5.
+  assert abs(model.apply(params, x, t, species) - wrong(params, x, t, species)) > 0.1
 
 
 @pytest.mark.parametrize('name', PUBLISHED_SIZES)
@@ -175,7 +176,8 @@ def test_translation_invariance():
 def test_absolute_positions_break_translation_invariance():
   model = small(edges=edges.constant, absolute=True)
   params, x, t, species = start(model)
-  assert abs(model.apply(params, x + 1.0, t, species) - model.apply(params, x, t, species)) > 1e-3
+  # Of phi's own size, which is of order one.
+  assert abs(model.apply(params, x + 1.0, t, species) - model.apply(params, x, t, species)) > 0.1
 
 
 @pytest.mark.parametrize('mode', MODES)
@@ -184,9 +186,10 @@ def test_equal_species_can_be_exchanged(mode):
   params, x, t, species = start(model)
   phi = model.apply(params, x, t, species)
   swapped = jnp.array([0, 1, 5, 3, 4, 2])  # beads 2 and 5 are of one species
+  # float32: the same sums in another order, phi up to ten.
   np.testing.assert_allclose(model.apply(params, x[swapped], t, species), phi, atol=1e-5)
   other = jnp.array([1, 0, 2, 3, 4, 5])
-  assert abs(model.apply(params, x[other], t, species) - phi) > 1e-4
+  assert abs(model.apply(params, x[other], t, species) - phi) > 1e-3  # a hundred times that
 
 
 def test_gradient_is_finite_with_coincident_beads():
@@ -203,7 +206,7 @@ def test_only_differences_see_a_mirror_image():
     model = small(edges=edge_input)
     params, x, t, species = start(model)
     gap = abs(model.apply(params, x * mirror, t, species) - model.apply(params, x, t, species))
-    assert (gap < 1e-5) if blind else (gap > 1e-3)
+    assert (gap < 1e-5) if blind else (gap > 0.1)  # rounding, and phi's own size
 
 
 def test_constant_edges_carry_no_positions():

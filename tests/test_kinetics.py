@@ -52,6 +52,24 @@ def test_bootstrap_errors_are_those_of_repeated_experiments():
   assert abs(np.mean(found) / spread - 1) < 0.36
 
 
+def test_the_interval_is_that_of_the_draws_and_the_error_their_spread():
+  # One trajectory in twenty holds the event: a draw has Poisson(1) of them, near enough, whose
+  # 97.5th percentile is 3 and whose 2.5th is 0; mean ± 2 errors would begin below 0.
+  counts = np.zeros((20, 2, 2))
+  counts[:, 0, 0] = 1
+  counts[0, 0, 1] = 1
+  found = kinetics.bootstrap(lambda c: c[0, 1], counts, seed=0, repeats=1000)
+  assert (found.value, found.low, found.high) == (1, 0, 3)
+  # Binomial(20, 1/20): a deviation of 1000 draws is known to 3 %, k = 4.
+  assert abs(found.error / np.sqrt(0.95) - 1) < 0.12
+  labels = simulate(TWO, 500, 20, seed=3)
+  leaving = kinetics.bootstrap(lambda c: c[0, 1] / c[0].sum(), kinetics.count_transitions(
+    labels, 1, 2), seed=0, repeats=1000)
+  # Of a plain mean draws are normal: 1.96 errors either way, each end known to 6 % (1000 draws).
+  ends = np.array([leaving.value - leaving.low, leaving.high - leaving.value])
+  np.testing.assert_allclose(ends, 1.96 * leaving.error, rtol=0.24)  # k = 4
+
+
 def test_a_matrix_its_stationary_distribution_and_passage_times():
   labels = simulate(TWO, 2000, 50, seed=2)
   counts = kinetics.count_transitions(labels, 1, 2)
@@ -107,7 +125,8 @@ def test_runs_are_cut_into_contiguous_blocks():
   (lambda: kinetics.transition_matrix(np.eye(2)), 'counts: found states that are not connected'),
   (lambda: kinetics.transition_matrix(np.array([[1.0, 1.0], [0.0, 1.0]])), 'not connected'),
   (lambda: kinetics.coarse_states(TWO, 3), 'num_sets: found 3'),
-  (lambda: kinetics.elbow(np.array([2.0, 1.0])), 'expected at least three'),
+  (lambda: kinetics.elbow(np.array([1, 2]), np.array([2.0, 1.0])), 'expected at least three'),
+  (lambda: kinetics.elbow(np.array([1, 3, 3]), np.ones(3)), 'sizes: found .* numbers that rise'),
   (lambda: kinetics.bootstrap(np.sum, np.ones((1, 2, 2)), seed=0), 'counts: found 1 traj'),
   (lambda: kinetics.bootstrap(kinetics.transition_matrix, np.stack([np.eye(2)] * 3), seed=0),
    'not connected in 100 of 100'),
@@ -133,9 +152,10 @@ def blobs(seed=0):
 
 def test_clusters_and_their_number_are_those_of_separate_blobs():
   centres, data = blobs()
-  fits = [kinetics.fit_clusters(data, k, seed=0) for k in range(1, 9)]
-  best = kinetics.elbow(np.array([fit.inertia for fit in fits]))
-  assert best + 1 == 4
+  sizes = np.arange(1, 9)
+  fits = [kinetics.fit_clusters(data, k, seed=0) for k in sizes.tolist()]
+  best = kinetics.elbow(sizes, np.array([fit.inertia for fit in fits]))
+  assert sizes[best] == 4
   found = fits[best].centres
   labels = kinetics.assign(data.reshape(4, 250, 2), found)
   assert labels.shape == (4, 250)
@@ -145,6 +165,17 @@ def test_clusters_and_their_number_are_those_of_separate_blobs():
     np.testing.assert_allclose(found[row[0]], centre, atol=5 * 0.3 / np.sqrt(250))
   np.testing.assert_allclose(
     fits[best].inertia, np.sum((data - found[labels.ravel()]) ** 2), rtol=1e-6)
+
+
+@pytest.mark.parametrize('corner', [3, 4, 5, 6, 8])
+def test_the_elbow_is_the_corner_of_two_lines_however_far_apart_the_sizes_are(corner):
+  sizes = np.array([2, 3, 4, 5, 6, 8, 10])
+  lines = -0.5 * sizes + 0.2 * np.maximum(sizes - corner, 0)
+  assert sizes[kinetics.elbow(sizes, np.exp(lines))] == corner
+  # Where the step in sizes halves a straight line has no corner; over the index it has, of 0.5.
+  sizes = np.array([2, 4, 5, 6, 7])
+  lines = -0.5 * sizes + 0.2 * np.maximum(sizes - 6, 0)
+  assert sizes[kinetics.elbow(sizes, np.exp(lines))] == 6
 
 
 def test_coarse_states_are_the_blocks_of_a_metastable_chain():

@@ -9,7 +9,12 @@ import pytest
 
 from tests import systems
 from twoforone import geometry
-from twoforone.losses.denoising import add_losses, make_denoising_loss, with_random_rotation
+from twoforone.losses.denoising import (
+  add_losses,
+  make_denoising_loss,
+  make_loss_by_sigma,
+  with_random_rotation,
+)
 from twoforone.schedule import cosine_schedule
 
 SCHEDULE = cosine_schedule()
@@ -54,6 +59,21 @@ def test_least_denoising_loss_is_the_posterior_variance_of_the_noise(t):
   loss, gradient = values_and_gradients(1.0, t)
   assert abs(loss.mean() - least) < 4 * standard_error(loss)
   assert abs(gradient.mean()) < 4 * standard_error(gradient)
+
+
+def test_the_loss_at_each_sigma_is_the_posterior_variance_there():
+  noise, sigmas = cosine_schedule(10_000), np.array([0.002, 0.004, 0.03, 0.3, 0.7])
+  score = systems.make_gaussian_score(noise, VARIANCE)
+  curve = jax.jit(make_loss_by_sigma(score, noise, sigmas))(None, KEYS[0], DATA)
+  signal = (1 - sigmas**2) * VARIANCE
+  least = (BEADS - 1) / BEADS * signal / (signal + sigmas**2)
+  # A normal error in D = 3 (n - 1) directions: its mean square spreads by sqrt(2 / D); k = 4.
+  error = np.sqrt(2 / (3 * BEADS - 3) / COUNT)
+  np.testing.assert_allclose(curve, least, rtol=4 * error)
+  # A score of zero has learned nothing: the whole of the centred noise is left at every sigma.
+  nothing = make_loss_by_sigma(lambda params, x, t: jnp.zeros_like(x), noise, sigmas)
+  np.testing.assert_allclose(
+    jax.jit(nothing)(None, KEYS[0], DATA), (BEADS - 1) / BEADS, rtol=4 * error)
 
 
 def test_a_wrong_scale_is_seen_in_loss_and_gradient():

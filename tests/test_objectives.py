@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import models, objectives, training
+from experiments import milestones, models, objectives, training
 from experiments.configs import ala2 as ala2_config
 from twoforone import checkpoint
 from twoforone.datasets import ala2 as embedded
@@ -56,6 +56,19 @@ def test_the_chunk_follows_the_step_also_of_a_resumed_state(frames):
     # Only the classification sees the offset.
     moved = bool(np.abs(after.params['offset'] - params['offset']).max() > 0)
     assert moved == offset_moves
+
+
+@pytest.mark.parametrize('schedule, count', [
+  ({'num_steps': 10_000}, 7), ({'num_steps': 1000}, 5), ({'kind': 'linear', 'num_steps': 1000}, 5),
+], ids=str)
+def test_milestones_look_at_every_sigma_that_the_schedule_reaches(schedule, count, frames):
+  config = small(schedule=schedule)
+  config.train.milestone.update({'samples': 0, 'levels': ()})
+  model, params = fit(config, frames)
+  found = milestones.make_milestone(config, model, SYSTEM, frames[:64], milestones.torsion_js)(
+    params['energy'], jax.random.key(2))
+  assert list(found) == [f'loss sigma={sigma:g}' for sigma in milestones.SIGMAS[-count:]]
+  assert np.isfinite(list(found.values())).all()
 
 
 @pytest.mark.parametrize('objective, distance', [('clean', 'squared'), ('clean', 'absolute')])

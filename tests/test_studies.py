@@ -101,12 +101,12 @@ def test_the_table_of_finished_runs_is_written_without_running_them(tmp_path):
 
 def test_a_run_that_starts_from_another_costs_both_trainings(tmp_path):
   config = consistency_config.get_config('transformer')
-  names = ('plain, with prior', 'plain, then consistent, with prior')
+  names = ('plain', 'plain, then consistent')
   for name in names:
     finish(tmp_path / name / 'seed_0', 0.01)
   found = study.configure(config, names[1], 0, tmp_path)
   assert found.train.start == str(tmp_path / names[0] / 'seed_0' / 'model' / 'best')
-  assert found.loss.classification == 1 and found.network.prior and found.pretrained == ''
+  assert found.loss.classification == 1 and found.pretrained == ''
   first, both = (study.run_one(config, name, 0, tmp_path)['training [s]'] for name in names)
   assert both == pytest.approx(2 * first)
 
@@ -202,13 +202,15 @@ def test_the_residual_of_a_direct_score_is_refused():
     residual.residual_curve(model, {}, np.zeros((2, 5, 3)))
 
 
-def test_every_residual_that_the_config_names_is_drawn_and_no_other():
-  config = consistency_config.get_config()
-  energies = {name: {'sigma': [0.01, 0.1], 'rms': [2.0, 1.0]} for name in config.changes}
+@pytest.mark.parametrize('variant', ['default', 'transformer'])
+def test_every_residual_that_the_config_names_is_drawn_and_no_other(variant):
+  config = consistency_config.get_config(variant)
+  energies = {name: {'sigma': [0.01, 0.1], 'rms': [2.0, 1.0], 'mean': [0.0, 0.1]}
+              for name in config.runs}
   axis, = consistency.residual_figure(config, energies).axes
   drawn = [container.get_label() for container in axis.containers]
-  assert drawn == list(config.curves) and set(drawn) <= set(config.changes)
-  assert 'with prior' in drawn
+  assert drawn == list(config.curves) and set(drawn) <= set(config.runs)
+  assert any('with prior' in name for name in drawn)
   colours = {container.lines[0].get_color() for container in axis.containers}
   assert len(colours) == len(drawn)
 
@@ -248,13 +250,19 @@ def test_entries_and_timescales_of_a_known_chain():
     assert (np.abs(found - passages_of_hops(4)) < 5 * error).all()
 
 
-def test_the_error_of_a_ratio_is_that_of_repeated_experiments():
+@pytest.mark.parametrize('spread', [(0.03, 0.04), (0.1, 0.5)])
+def test_the_interval_of_a_ratio_is_that_of_repeated_experiments(spread):
+  # Positive numbers known to a factor, as times of rare events are: normal in the logarithm.
   rng = np.random.default_rng(0)
-  first, second = 10 + 0.3 * rng.normal(size=100_000), 20 + 0.8 * rng.normal(size=100_000)
-  value, error = map(float, report_kinetics.ratio(10.0, 0.3, 20.0, 0.8).split(' ± '))
-  assert value == 0.5
-  # To first order: what is left out is the square of 4 %, a per cent covers it; printed to 5e-4.
-  assert abs(error - (first / second).std()) < 0.01 * error + 5e-4
+  draws = [size * np.exp(width * rng.normal(size=100_000))
+           for size, width in zip((10.0, 20.0), spread, strict=True)]
+  first, second = (report_kinetics.Interval(size, *np.percentile(found, (2.5, 97.5)))
+                   for size, found in zip((10.0, 20.0), draws, strict=True))
+  value, *limits = report_kinetics.ratio(first, second)
+  assert value == pytest.approx(0.5)
+  # There the two combine exactly; a percentile of 100,000 draws is known to 1 % of the spread.
+  expected = np.percentile(draws[0] / draws[1], (2.5, 97.5))
+  np.testing.assert_allclose(np.log(limits), np.log(expected), atol=0.04 * np.hypot(*spread))
 
 
 def test_a_simulation_that_never_crosses_says_so_and_keeps_its_populations(tmp_path):
@@ -270,5 +278,16 @@ def test_a_simulation_that_never_crosses_says_so_and_keeps_its_populations(tmp_p
   assert found['clusters']['chosen'] == 3
   assert found['sets']['simulation']['populations']['alpha_R'] == 1.0
   report_kinetics.write(tmp_path, found, 'samples', pieces['simulation'], 1.0)
-  assert 'simulation at 2 ps: counts: found states not connected' in (
-    tmp_path / 'kinetics.md').read_text()
+  text = (tmp_path / 'kinetics.md').read_text()
+  assert 'simulation at 2 ps: counts: found states not connected' in text
+  passages = found['sets']['all-atom']['rows'][0]['passages']
+  assert f'| 2 | first passage into φ > 0 | {passages[0]:.1f} [' in text
+  # Three points, spread by 0.1 about each: a state and a set of each, at 6° / sqrt(1500) = 0.15°.
+  clusters = found['clusters']
+  assert sorted(clusters['sets']) == [0, 1, 2]
+  start = clusters['state_populations']['simulation'].index(1.0)
+  np.testing.assert_allclose(
+    clusters['centres_degrees'][start], np.degrees(ANGLES[0]), atol=0.6 + 0.05)  # k = 4; printed
+  # A chain with one timescale, twice: -2 / ln 0.7225, of 5,000 steps to some 5 %, k = 4.
+  np.testing.assert_allclose(clusters['timescales'], -1 / np.log(1 - 1.5 * 0.1), rtol=0.2)
+  assert text.count('| 1.0000 |') == 3  # in the basin, its state and its set

@@ -24,7 +24,7 @@ LEVELS = np.linspace(0.0, 5.5, 12)  # kcal/mol
 
 
 class Curve(NamedTuple):
-  """y over x, with optional standard errors of y."""
+  """y over x, with optional standard errors of y, or distances [2, K] down and up."""
 
   x: np.ndarray
   y: np.ndarray

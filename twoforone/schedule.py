@@ -5,7 +5,7 @@ between them linearly in the log signal-to-noise ratio; the VP-SDE is closed-for
 noise rate and appears in this module only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -86,6 +86,12 @@ def level_time(schedule: Schedule, level: int) -> float:
   if not 0 <= level < schedule.num_steps:
     raise ValueError(f'level: found {level}, expected 0 to {schedule.num_steps - 1}')
   return level / schedule.num_steps
+
+
+def reached(schedule: Schedule, sigmas: Sequence[float]) -> list[float]:
+  """Those of the sigmas that the schedule does not start above."""
+  lowest = float(schedule.sigma(jnp.float32(0.0))) * (1 - 1e-3)  # rounding
+  return [sigma for sigma in sigmas if sigma >= lowest]
 
 
 def _from_rates(beta: np.ndarray) -> Schedule:

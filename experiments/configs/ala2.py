@@ -105,7 +105,11 @@ DEFAULT = {
   'pretrained': '',            # folder of a trained model; '' trains
 }
 
-# Plainer et al. (2025): no term for low noise; the residual in every step, on the whole batch.
+# Plainer et al. (2025): no term for low noise; the residual in every step, on the whole batch. Not
+# theirs: the divergence is probed forward only and every other term is at x, where they take both
+# sides and the probe's place; t is one of 1000 levels, half of the draws below 0.3, where they
+# weight a continuous t to that effect. `experiments.consistency` has this on its own network, with
+# Muon.
 SCOREMD = {
   'schedule': {'kind': 'vp', 'num_steps': 1000},
   'loss': {'levels': 'higher_until', 'level_parameter': 300.0, 'low_noise_fraction': 0.0,
@@ -130,6 +134,9 @@ VARIANTS = {
     'simulate': {'level': 8, 'exact_scaling': False, 'parts': 40, 'frames_per_part': 100,
                  'burn_in_frames': 0, 'stride': 250, 'mass': (12.8,) * 5},
   },
+  # Not as published, beside the above: three noise features for four of t, and noise for the score
+  # as what the network predicts; ancestral steps for Euler-Maruyama; BAOAB for semi-implicit Euler,
+  # and 360 ps of each replica for 12 ns; these data, which are of explicit solvent.
   'scoremd': SCOREMD | {
     'data': {'train_size': 50_000},
     'network': {'kind': 'transformer', 'smooth_time': True},

@@ -107,7 +107,7 @@ VARIANTS = {
   'default': {},
   'metadynamics': METADYNAMICS,
   # Draws of noise levels and level of the force as published, of ten times as many levels; network,
-  # prior, optimiser and steps are those above, and energies are not asked what they do not know.
+  # prior, optimiser and steps are those above; its energy has not learned to weigh samples.
   'metadynamics_plain': METADYNAMICS | {
     'loss': PLAIN | {'levels': 'higher_until', 'level_parameter': 1000.0},
     'sample': {'kind': 'dpm_solver', 'corrector_steps': 0},

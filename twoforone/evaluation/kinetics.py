@@ -3,7 +3,7 @@
 Trajectories lie along axis 0 (time), one per column; several pieces come as a list. Transitions are
 counted at a lag in frames within a trajectory, never across the seam between two. Timescales are
 -lag / ln |eigenvalue|; they and mean first-passage times are in frames: multiply by the interval.
-Errors come from drawing whole trajectories with replacement.
+Errors and intervals come from drawing whole trajectories with replacement.
 """
 
 from collections.abc import Callable, Sequence
@@ -128,11 +128,16 @@ class Bootstrap(NamedTuple):
   Attributes:
     value: the statistic of everything.
     error: standard deviation over the draws.
+    low: their 2.5th percentile.
+    high: their 97.5th percentile. Where a state is hardly ever entered or left draws are skewed,
+      and low to high tells what ± error cannot.
     num_failed: draws in which the statistic did not exist (states not connected).
   """
 
   value: np.ndarray
   error: np.ndarray
+  low: np.ndarray
+  high: np.ndarray
   num_failed: int
 
 
@@ -165,7 +170,8 @@ def bootstrap(
     raise ValueError(f'counts: found states not connected in {repeats - len(drawn)} of {repeats} '
                      'draws, expected fewer than half; use longer trajectories or fewer states')
   value = np.asarray(statistic(counts.sum(axis=0)))
-  return Bootstrap(value, np.std(drawn, axis=0, ddof=1), repeats - len(drawn))
+  low, high = np.percentile(drawn, (2.5, 97.5), axis=0)
+  return Bootstrap(value, np.std(drawn, axis=0, ddof=1), low, high, repeats - len(drawn))
 
 
 class Clusters(NamedTuple):
@@ -194,15 +200,22 @@ def assign(
   return np.argmin(square, axis=0)
 
 
-def elbow(inertia: Float[np.ndarray, ' sizes']) -> int:
-  """Index of the elbow of ln inertia: the sharpest bend, the largest second difference.
+def elbow(sizes: Num[np.ndarray, ' sizes'], inertia: Float[np.ndarray, ' sizes']) -> int:
+  """Index of the elbow of ln inertia: where its slope over the sizes rises most.
+
+  Args:
+    sizes: numbers of clusters, rising, not necessarily by equal steps.
+    inertia: of the fit of each size.
 
   Raises:
-    ValueError: for fewer than three sizes, or inertia that is not positive.
+    ValueError: for fewer than three sizes, sizes that do not rise, or inertia that is not positive.
   """
   if len(inertia) < 3 or not (inertia > 0).all():
     raise ValueError(f'inertia: found {inertia}, expected at least three positive numbers')
-  return int(np.argmax(np.diff(np.log(inertia), n=2))) + 1
+  if not (np.diff(sizes) > 0).all():
+    raise ValueError(f'sizes: found {sizes}, expected numbers that rise')
+  slopes = np.diff(np.log(inertia)) / np.diff(sizes)
+  return int(np.argmax(np.diff(slopes))) + 1
 
 
 def fit_tica(
