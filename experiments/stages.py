@@ -37,6 +37,14 @@ EXTENDABLE = ('simulate.parts', 'simulate.formats', 'simulate.written_replicas',
               'sample.num_samples')  # fields that a run taken up again may change
 
 
+def check_alone() -> None:
+  """Raises ValueError in one of several processes: all would write the same samples and report."""
+  if jax.process_count() > 1:
+    raise ValueError(f'jax.process_count: found {jax.process_count()}, expected 1: samples and the '
+                     'report are made in one process; train with stages.get_model and simulate '
+                     'with stages.simulate in several, then start this in one')
+
+
 def check_config(config, system) -> None:
   """Raises ValueError for what would otherwise surface only after the training."""
   settings = config.simulate
