@@ -14,6 +14,7 @@ from twoforone.datasets import ala2, dataset, frames
 
 def run(config: ConfigDict, workdir: str) -> list[report.Row]:
   """Trains (or loads), samples, simulates and evaluates; returns the rows of the report."""
+  stages.check_alone()
   system = ala2.ala2_system()
   stages.check_config(config, system)
   folder = command_line.prepare_workdir(workdir, config, may_change=stages.EXTENDABLE)

@@ -100,10 +100,14 @@ def run_to_disk(
       between the two.
 
   Raises:
-    ValueError: when the folder holds a run with other parameters or settings.
+    ValueError: when the folder holds a run with other parameters or settings, or a state cannot
+      be written to it.
+    OSError: naming another file that cannot be written. After either the run can go on.
   """
   folder = pathlib.Path(folder)
   claim(folder, {**settings, 'params': fingerprint(params)})
+  if sharding.is_first():
+    trajectory.remove_torn(folder)
   mesh = sharding.make_mesh(size=replicas)
   done = trajectory.count_parts(folder)
   copies = None
@@ -144,6 +148,8 @@ def read_run(
 ) -> tuple[Float[np.ndarray, 'F R n 3'], Info]:
   """All frames [nm] and their info; a lost replica's are NaN from the frame of its loss.
 
+  The memory at the peak is that of what is returned and of two parts.
+
   Args:
     folder: of the parts.
     take: what is kept of each part's arrays.
@@ -151,16 +157,7 @@ def read_run(
   Raises:
     ValueError: when the folder holds no part, one that cannot be read or one without a field.
   """
-  names = ('x', *Info._fields)
-  parts = []
-  for part in trajectory.read_parts(folder):
-    if missing := [name for name in names if name not in part]:
-      raise ValueError(f'{folder}: {missing[0]}: found only {sorted(part)} in part {len(parts)}; '
-                       'it was written before this was stored, simulate again in another folder')
-    parts.append([take(part[name]) for name in names])
-  if not parts:
-    raise ValueError(f'{folder}: found no part of a trajectory, expected part_00000.npz')
-  x, *info = (np.concatenate(values) for values in zip(*parts, strict=True))
+  x, *info = trajectory.join_parts(folder, ('x', *Info._fields), take)
   return x, Info(*info)
 
 

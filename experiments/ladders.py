@@ -52,7 +52,10 @@ def temper_to_disk(
 
 
 def read_lowest(folder: pathlib.Path) -> tuple[np.ndarray, Info]:
-  """Frames [F, R, n, 3] in nm of the lowest rungs, and their info."""
+  """Frames [F, R, n, 3] in nm of the lowest rungs, and their info.
+
+  The memory at the peak is that of what is returned and of two parts with all rungs.
+  """
   return dynamics.read_run(folder, lambda values: values[:, :, 0])
 
 
@@ -65,7 +68,7 @@ def write_summary(
   state: tempering.TemperingState, kT: np.ndarray, interval: float, folder: pathlib.Path
 ) -> None:
   """tempering.json: temperatures, acceptance of neighbours, number and times of round trips."""
-  walker = np.concatenate([part['walker'] for part in trajectory.read_parts(folder)])
+  walker, = trajectory.join_parts(folder, ('walker',))
   trips = tempering.round_trip_times(walker, interval)
   trajectory.write_json(folder / 'tempering.json', {
     'temperatures [K]': (kT.astype(float) / thermal_energy(1.0)).round(1).tolist(),

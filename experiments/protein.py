@@ -12,6 +12,7 @@ from experiments import command_line, milestones, molecules, report, report_prot
 
 def run(config: ConfigDict, workdir: str) -> list[report.Row]:
   """Trains (or loads), samples, simulates and evaluates; returns the rows of the report."""
+  stages.check_alone()
   found = molecules.load(config)
   system = found.data.system
   config.simulate.temperature = config.simulate.temperature or system.temperature

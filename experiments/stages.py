@@ -37,6 +37,14 @@ EXTENDABLE = ('simulate.parts', 'simulate.formats', 'simulate.written_replicas',
               'sample.num_samples')  # fields that a run taken up again may change
 
 
+def check_alone() -> None:
+  """Raises ValueError in one of several processes: all would write the same samples and report."""
+  if jax.process_count() > 1:
+    raise ValueError(f'jax.process_count: found {jax.process_count()}, expected 1: samples and the '
+                     'report are made in one process; train with stages.get_model and simulate '
+                     'with stages.simulate in several, then start this in one')
+
+
 def check_config(config, system) -> None:
   """Raises ValueError for what would otherwise surface only after the training."""
   settings = config.simulate
@@ -160,6 +168,7 @@ def sample(config, model: models.Model, params, system, folder: pathlib.Path) ->
     jax.random.fold_in(jax.random.key(config.seed), k) for k in (DRAW, CORRECTOR))
   shape = (settings.batch_size, len(system.beads), 3)
   total = -(-settings.num_samples // settings.batch_size)
+  trajectory.remove_torn(folder)
   done = trajectory.count_parts(folder)
   for k in tqdm(range(done, total), initial=done, total=total, unit='batch', desc='sample'):
     x = draw(params, jax.random.fold_in(key, k), shape) * model.scale
@@ -168,7 +177,7 @@ def sample(config, model: models.Model, params, system, folder: pathlib.Path) ->
         config, model, system, corrector_dt(config, model, system, params, x, folder))
       x = correct(params, jax.random.fold_in(key_corrector, k), x)
     trajectory.write_part(folder, k, {'x': np.asarray(x)})
-  drawn = np.concatenate([part['x'] for part in trajectory.read_parts(folder)])
+  drawn, = trajectory.join_parts(folder, ('x',))
   return drawn[:settings.num_samples]
 
 
@@ -229,7 +238,11 @@ def run_replicas(
   config, model: models.Model, params, system, start: np.ndarray, folder: pathlib.Path, *,
   stream: int = SIMULATE
 ):
-  """What `simulate` returns, of the force field as it is; `stream` numbers the random numbers."""
+  """What `simulate` returns, of the force field as it is; `stream` numbers the random numbers.
+
+  The memory at the peak is that of all frames, those of the burn-in too, and of two parts; to
+  write them takes that of a few parts.
+  """
   settings = config.simulate
   if not settings.dt:  # that of a run taken up again is kept: rounding differs between machines
     settings.dt = dynamics.stored_setting(folder, 'dt') or uses.automatic_dt(

@@ -3,17 +3,19 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import dynamics
+from experiments import dynamics, measure
 from tests.systems import (
   CHAIN,
   centred_harmonic_force,
@@ -27,11 +29,12 @@ from twoforone.langevin import make_langevin
 def run(folder, num_parts=4, params=400.0, settings=None, force=centred_harmonic_force,
         replicas=3, **kwargs):
   """A small run of three replicas: parts of two frames, three steps apart."""
+  kwargs = {'frames_per_part': 2, 'stride': 3, 'progress': lambda _: None, **kwargs}
   integrator = make_langevin(force, mass=CHAIN.mass, dt=0.004, friction=5.0)
   return dynamics.simulate_to_disk(
     integrator, jnp.float32(params), jax.random.key(0), stretched_chain(replicas),
-    jnp.linspace(1.0, 4.0, replicas), folder, num_parts=num_parts, frames_per_part=2, stride=3,
-    dt=0.004, settings=settings or {'friction': 5.0}, **{'progress': lambda _: None, **kwargs})
+    jnp.linspace(1.0, 4.0, replicas), folder, num_parts=num_parts, dt=0.004,
+    settings=settings or {'friction': 5.0}, **kwargs)
 
 
 def test_interrupted_runs_equal_an_uninterrupted_one(tmp_path):
@@ -62,6 +65,40 @@ def test_every_part_is_handed_on_also_those_from_before_a_restart(tmp_path):
   assert sorted(seen) == [0, 1, 2]
   for part, (frames,) in seen.items():
     np.testing.assert_array_equal(frames, whole[2 * part:2 * part + 2])
+
+
+def test_memory_is_that_of_the_frames_when_they_are_read(tmp_path):
+  """Beside what is returned two parts of eight; a second copy of the frames would double it."""
+  run(tmp_path, num_parts=8, replicas=100, frames_per_part=100)
+  dynamics.read_run(tmp_path)  # what is imported and kept at the first call
+  tracemalloc.start()
+  x, info = dynamics.read_run(tmp_path)
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  size = sum(values.nbytes for values in (x, *info))
+  # The buffers through which numpy reads a file are smaller than 1 MiB.
+  assert size < peak < (1 + 2 / 8) * size + 2**20
+
+
+def peaks_while_writing(folder):
+  """The most memory [MiB] of this process after each of twenty parts of 6 MiB; XTC beside them."""
+  def on_part(part, read):
+    trajectory.export_part(folder, part, read, CHAIN, suffix='.xtc', replicas=(0,), interval=0.012)
+
+  peaks = []
+  run(folder, num_parts=20, replicas=1000, frames_per_part=100, stride=1, on_part=on_part,
+      progress=lambda _: peaks.append(measure.peak_memory_mib()))
+  return peaks
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_length_of_a_run(tmp_path):
+  """From the fourth part to the twentieth by less than four parts: frames kept would be 16."""
+  peaks = measure.in_fresh_process(peaks_while_writing, tmp_path)
+  size = (tmp_path / 'part_00000.npz').stat().st_size / 2**20
+  assert size > 6 and len(peaks) == 20
+  # Not zero: what is freed does not always go back, and pieces of it cannot be used again.
+  assert peaks[-1] - peaks[3] < 4 * size
 
 
 def test_a_lost_replica_stays_in_the_report(tmp_path):
@@ -147,13 +184,32 @@ def test_sigkill_at_random_moments(tmp_path):
   assert json.loads((folder / 'run.json').read_text())['stride'] == 3
 
 
-def run_with_xtc(folder, num_parts=4):
+def run_with_xtc(folder, num_parts=4, replicas=3, **options):
   """The small run, its replicas in XTC beside it."""
   def on_part(part, read):
-    trajectory.export_part(folder, part, read, CHAIN, suffix='.xtc', replicas=range(3),
+    trajectory.export_part(folder, part, read, CHAIN, suffix='.xtc', replicas=range(replicas),
                            interval=0.012)
 
-  run(folder, num_parts, on_part=on_part)
+  run(folder, num_parts, replicas=replicas, on_part=on_part, **options)
+
+
+def half_written(folder):
+  """Files and folders that are not what they will be."""
+  return [path for path in folder.rglob('*') if path.name.startswith('.') or 'tmp' in path.name]
+
+
+def assert_same_files(folder, whole, count):
+  """So many files of frames and topologies, each with the bytes of the other folder's."""
+  found, expected = (
+    {path.relative_to(place): path.read_bytes() for path in place.rglob('[!.]*')
+     if path.is_file() and path.suffix in ('.npz', '.xtc', '.pdb')} for place in (folder, whole))
+  assert len(found) == count
+  # An .npz holds the time of its writing; what is in it is compared.
+  assert {path for path in found.keys() | expected if found[path] != expected[path]} <= {
+    path for path in found if path.suffix == '.npz'}
+  for part in range(trajectory.count_parts(whole)):
+    for name, values in trajectory.read_part(whole, part).items():
+      np.testing.assert_array_equal(trajectory.read_part(folder, part)[name], values)
 
 
 TORN = """
@@ -186,16 +242,52 @@ def test_a_file_torn_by_a_kill_is_written_again(tmp_path):
     process = subprocess.run(
       [sys.executable, '-c', TORN.format(number=number, folder=str(folder))], cwd=root)
     assert process.returncode == -signal.SIGKILL
-  assert any(path.name.startswith('.') for path in folder.rglob('*'))  # what a kill left half done
+    assert len(half_written(folder)) == 1  # of this kill, none of those before
   run_with_xtc(folder)
-  found, expected = (
-    {path.relative_to(place): path.read_bytes() for path in place.rglob('[!.]*')
-     if path.is_file() and path.suffix in ('.npz', '.xtc', '.pdb')}
-    for place in (folder, tmp_path / 'whole'))
-  assert len(found) == 4 * (1 + 2 * 3)
-  # An .npz holds the time of its writing; what is in it is compared.
-  assert {path for path in found if found[path] != expected[path]} <= {
-    path for path in found if path.suffix == '.npz'}
-  for part in range(4):
-    for name, values in trajectory.read_part(tmp_path / 'whole', part).items():
-      np.testing.assert_array_equal(trajectory.read_part(folder, part)[name], values)
+  assert not half_written(folder)
+  assert_same_files(folder, tmp_path / 'whole', count=4 * (1 + 2 * 3))
+
+
+FULL = """
+import resource
+from tests.test_dynamics import LONG, run_with_xtc
+
+def limit(size):
+  resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+for size in (500, 5_000, 10_000):
+  limit(resource.RLIM_INFINITY)
+  try:
+    run_with_xtc({folder!r}, progress=lambda _: limit(size), **LONG)
+  except (OSError, ValueError) as error:
+    print(error, flush=True)
+    last = error
+raise last
+"""
+LONG = {'replicas': 1, 'frames_per_part': 100}  # in bytes: state < 5,000 < part < 10,000 < XTC
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_a_run_that_goes_on_where_there_is_room(tmp_path, environment):
+  """No file may grow beyond a limit once a part is done: the next state, part or XTC fails.
+
+  Python ignores the signal that comes with it, so that a write fails as on a full disk.
+  """
+  run_with_xtc(tmp_path / 'whole', **LONG)
+  folder = tmp_path / 'full'
+  process = subprocess.run(
+    [sys.executable, '-c', FULL.replace('{folder!r}', repr(str(folder)))], capture_output=True,
+    env={name: value for name, value in environment().items() if 'CACHE' not in name},
+    cwd=pathlib.Path(__file__).parent.parent, text=True)
+  assert process.returncode == 1
+  patterns = (
+    rf'directory: cannot write to {folder}/state: .*File too large',
+    rf'{folder}/part_00002.npz: cannot be written \(.*File too large.*; the 2 parts before it are',
+    rf'{folder}/replica_00000/part_00003.xtc: cannot be written by way of .*frames.xtc \(')
+  errors = process.stdout.splitlines()
+  assert len(errors) == 3 and all(map(re.match, patterns, errors)), errors
+  assert f'OSError: {errors[-1]}\n' in process.stderr
+  assert trajectory.count_parts(folder) == 4
+  run_with_xtc(folder, **LONG)
+  assert not half_written(folder)
+  assert_same_files(folder, tmp_path / 'whole', count=4 * 3)

@@ -1,5 +1,7 @@
 """Two (fake) devices give the numbers of one; leading axes that do not divide are named."""
 
+import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -9,7 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import dynamics
+from experiments import ala2, dynamics, protein, stages
+from experiments.configs import ala2 as ala2_config
+from experiments.configs import protein as protein_config
 from tests.systems import CHAIN, centred_harmonic_force, stretched_chain
 from tests.test_dynamics import run
 from twoforone.checkpoint import restore
@@ -72,16 +76,37 @@ if mesh.size == 2:
 PROCESS = """
 import sys
 import jax
-jax.config.update('jax_cpu_collectives_implementation', 'gloo')
-jax.distributed.initialize(f'localhost:{sys.argv[1]}', 2, int(sys.argv[2]))
+jax.distributed.initialize(sys.argv[1], *map(int, sys.argv[2:4]))
 from tests.test_dynamics import run
 from experiments import dynamics
 
 assert jax.device_count() == 2 and jax.local_device_count() == 1
-run(sys.argv[3], replicas=4, num_parts=2)
-assert run(sys.argv[3], replicas=4, num_parts=3) == []
-assert dynamics.read_run(sys.argv[3])[0].shape == (6, 4, 5, 3)
+run(sys.argv[4], replicas=4, num_parts=2)
+assert run(sys.argv[4], replicas=4, num_parts=3) == []
+assert dynamics.read_run(sys.argv[4])[0].shape == (6, 4, 5, 3)
 """
+
+
+# Of the smoke training: enough to see that every stage has run.
+SMALL = {'data': {'train_size': 2000}, 'network': {'widths': (8,)}, 'loss': {'classification': 0.0},
+         'train': {'num_steps': 20, 'chunk': 10, 'validate_every': 10, 'batch_size': 64,
+                   'milestone': {'samples': 0, 'levels': ()}},
+         'simulate': {'frames_per_part': 2, 'burn_in_frames': 0, 'longest_bond': 10.0}}
+
+
+def run_two(program, environment, arguments):
+  """Runs the program in two processes: its arguments are address, count, number, and these."""
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    address = f'localhost:{free.getsockname()[1]}'
+  processes = [subprocess.Popen(
+    [sys.executable, '-c', program, address, '2', str(k), *arguments],
+    env={**environment, 'JAX_CPU_COLLECTIVES_IMPLEMENTATION': 'gloo'}) for k in range(2)]
+  try:
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+  finally:
+    for process in processes:
+      process.kill()
 
 
 def run_on(devices, path, environment):
@@ -110,6 +135,36 @@ def test_two_devices_give_the_numbers_of_one(environment, tmp_path):
   assert state.dynamics.position.sharding == like.dynamics.position.sharding
 
 
+@pytest.mark.slow
+def test_the_script_for_several_hosts_trains_and_simulates(environment, tmp_path):
+  """That of README.md, at small sizes in two processes; one process then has nothing left to do."""
+  readme = (pathlib.Path(__file__).parent.parent / 'README.md').read_text()
+  script = re.search(r'```python\n(# several_hosts.py\n.*?)```', readme, re.DOTALL)[1]
+  script = script.replace('/shared/ala2', str(tmp_path))
+  script = script.replace('get_config()\n', f"get_config('smoke')\nconfig.update({SMALL})\n")
+  run_two(script, environment(), [])
+  left = {path.relative_to(tmp_path): path.stat().st_mtime_ns for path in tmp_path.rglob('*')
+          if path.suffix in ('.csv', '.npz')}
+  assert {str(path) for path in left} == {
+    'model/metrics.csv', 'simulation/part_00000.npz', 'simulation/part_00001.npz'}
+  config = ala2_config.get_config('smoke')
+  config.update(SMALL)
+  config.simulate.update({'start': 'data', 'replicas': 128})
+  split = ala2.load_split(config)
+  model, params = stages.get_model(config, split, split.train.system, tmp_path / 'model')
+  x, _, lost = stages.simulate(config, model, params, split, stages.choose_start(
+    config, split, None), tmp_path / 'simulation')
+  assert x.shape == (4, 128, 5, 3) and np.isfinite(x).all() and not lost
+  assert {path: (tmp_path / path).stat().st_mtime_ns for path in left} == left
+
+
+def test_commands_run_in_one_process(monkeypatch):
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  for experiment, variant in ((ala2, ala2_config), (protein, protein_config)):
+    with pytest.raises(ValueError, match=r'jax\.process_count: found 2, expected 1: samples and'):
+      experiment.run(variant.get_config('smoke'), '/nowhere')
+
+
 def test_placement_keeps_the_values():
   mesh = make_mesh(size=jax.device_count())
   tree = {'x': jnp.arange(4 * jax.device_count()), 'step': jnp.zeros(()),
@@ -136,17 +191,7 @@ def test_one_process_agrees_with_itself():
 def test_two_processes_give_the_trajectory_of_one(environment, tmp_path):
   """Each holds half of the replicas; one writes, both go on from what was written."""
   run(tmp_path / 'one', replicas=4, num_parts=3)
-  with socket.socket() as free:
-    free.bind(('localhost', 0))
-    port = str(free.getsockname()[1])
-  folder = str(tmp_path / 'two')
-  processes = [subprocess.Popen(
-    [sys.executable, '-c', PROCESS, port, str(k), folder], env=environment()) for k in range(2)]
-  try:
-    assert [process.wait(timeout=300) for process in processes] == [0, 0]
-  finally:
-    for process in processes:
-      process.kill()
+  run_two(PROCESS, environment(), [str(tmp_path / 'two')])
   (one, first), (two, second) = (dynamics.read_run(tmp_path / name) for name in ('one', 'two'))
   # Float32 rounding: blocks of another size may be vectorised in another order.
   np.testing.assert_allclose(two, one, atol=1e-6)

@@ -1,5 +1,7 @@
 """Parts appear whole and in order; exported files read back, bonds included."""
 
+import pathlib
+
 import mdtraj
 import numpy as np
 import pytest
@@ -59,6 +61,21 @@ def test_parts_read_back_in_order(tmp_path):
   for k, part in enumerate(trajectory.read_parts(folder)):
     np.testing.assert_array_equal(part['x'], frames(2) + k)
     assert part['step'] == k
+
+
+def test_parts_are_joined_or_what_is_wrong_is_named(tmp_path):
+  with pytest.raises(ValueError, match='found no part'):
+    trajectory.join_parts(tmp_path, ('x',))
+  for k in range(3):
+    trajectory.write_part(tmp_path, k, {'x': frames(2) + k, 'step': np.arange(2) + 2 * k})
+  step, x = trajectory.join_parts(tmp_path, ('step', 'x'), lambda values: values[:1])
+  np.testing.assert_array_equal(step, [0, 2, 4])
+  np.testing.assert_array_equal(x, np.stack([frames(2)[0] + k for k in range(3)]))
+  with pytest.raises(ValueError, match=r"kT: found only \['step', 'x'\] in part 0"):
+    trajectory.join_parts(tmp_path, ('x', 'kT'))
+  trajectory.write_part(tmp_path, 3, {'x': frames(3), 'step': np.arange(3)})
+  with pytest.raises(ValueError, match=r'x: found \[3, 5, 3\] in part 3, expected \[2, 5, 3\]'):
+    trajectory.join_parts(tmp_path, ('x',))
 
 
 def test_missing_and_truncated_parts_are_named(tmp_path):
@@ -121,6 +138,29 @@ def test_energies_and_temperature_go_with_the_frames_into_hdf5(tmp_path):
   assert found.temperature is None  # dynamics without momenta have none
   path, = trajectory.export_part(tmp_path, 0, lambda: part, SYSTEM, suffix='.xtc', **options)
   assert mdtraj.load(str(path), top=str(path.with_suffix('.pdb'))).n_frames == 7
+
+
+@pytest.mark.parametrize('suffix', trajectory.SUFFIXES)
+def test_no_file_that_a_writer_tore_in_silence_is_kept(tmp_path, monkeypatch, suffix):
+  """HDF5 says nothing of a full disk, nor need the last flush of the others."""
+  save = trajectory.mdtraj.Trajectory.save
+
+  def tear(path):
+    with open(path, 'r+b') as file:
+      file.truncate(path.stat().st_size - 50)
+
+  def save_torn(self, path):
+    save(self, path)
+    if path.endswith(suffix):
+      tear(pathlib.Path(path))
+
+  monkeypatch.setattr(trajectory.mdtraj.Trajectory, 'save', save_torn)
+  save_hdf5 = trajectory._save_hdf5
+  monkeypatch.setattr(trajectory, '_save_hdf5', lambda path, *args: (
+    save_hdf5(path, *args), tear(path)))
+  with pytest.raises(OSError, match=rf'run\{suffix}: cannot be written by way of .*frames'):
+    trajectory.export(tmp_path / f'run{suffix}', frames(), SYSTEM)
+  assert [path.name for path in tmp_path.iterdir()] == ['run.pdb']
 
 
 def test_a_full_disk_names_the_part_and_leaves_those_before(tmp_path, monkeypatch):

@@ -31,7 +31,8 @@ def save(directory: str | os.PathLike, step: int, tree, *, keep: int | None = No
     keep: remove the oldest beyond this many; None keeps all.
 
   Raises:
-    ValueError: for a negative step, or when the folder cannot be written.
+    ValueError: for a negative step, or when the folder cannot be written (the disk is full for
+      example); the checkpoints before it are whole.
   """
   if step < 0:
     raise ValueError(f'step: found {step}, expected zero or a positive number')
@@ -42,8 +43,9 @@ def save(directory: str | os.PathLike, step: int, tree, *, keep: int | None = No
   try:
     directory.mkdir(parents=True, exist_ok=True)
     _checkpointer().save(directory / name, args=ocp.args.PyTreeSave(arrays))
-  except OSError as error:
-    raise ValueError(f'directory: cannot write to {directory}: {error}') from error
+  except Exception as error:  # orbax raises many kinds, and adds pages after the reason
+    reason = str(error).partition(' [os_error_code')[0]
+    raise ValueError(f'directory: cannot write to {directory}: {reason}') from error
   complete = _checkpoints(directory)
   newest = {s: path for s, _, path in complete}
   kept = list(newest.values())[-(keep or len(newest)):]
@@ -106,6 +108,7 @@ def write_card(directory: str | os.PathLike, card: dict) -> None:
 
   Raises:
     ValueError: when a field is missing.
+    OSError: naming the file, when it cannot be written.
   """
   card = {**card, 'units': UNITS}
   _check_fields('card', card)
@@ -113,7 +116,11 @@ def write_card(directory: str | os.PathLike, card: dict) -> None:
   directory.mkdir(parents=True, exist_ok=True)
   temporary = directory / '.card.json'
   text = json.dumps(card, indent=2, default=lambda a: np.asarray(a).tolist())
-  temporary.write_text(text + '\n')
+  try:
+    temporary.write_text(text + '\n')
+  except OSError as error:
+    temporary.unlink(missing_ok=True)
+    raise OSError(f'{directory / "card.json"}: cannot be written ({error})') from error
   os.replace(temporary, directory / 'card.json')
 
 

@@ -27,7 +27,11 @@ _ELEMENTS = {'C': mdtraj.element.carbon, 'N': mdtraj.element.nitrogen,
 
 
 def write_atomically(path: str | os.PathLike, write: Callable[[IO[bytes]], object]) -> None:
-  """Writes to a temporary file in the same folder, then renames: no torn file is ever seen."""
+  """Writes to a temporary file in the same folder, then renames: no torn file is ever seen.
+
+  Raises:
+    OSError: naming the file, when the disk is full for example; nothing of it is left.
+  """
   path = pathlib.Path(path)
   handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
   try:
@@ -37,8 +41,10 @@ def write_atomically(path: str | os.PathLike, write: Callable[[IO[bytes]], objec
       os.fsync(file.fileno())
     os.chmod(name, 0o644)
     os.replace(name, path)
-  except BaseException:
+  except BaseException as error:
     pathlib.Path(name).unlink(missing_ok=True)
+    if isinstance(error, OSError):
+      raise OSError(f'{path}: cannot be written ({error})') from error
     raise
 
 
@@ -52,15 +58,22 @@ def write_part(folder: str | os.PathLike, index: int, arrays: dict[str, np.ndarr
   """Writes part `index` (from zero) into the folder, which is made when it is absent.
 
   Raises:
-    OSError: naming the part, when the disk is full for example; nothing torn is left.
+    OSError: naming the part and how many there are before it.
   """
   path = _part_path(folder, index)
   path.parent.mkdir(parents=True, exist_ok=True)
   try:
     write_atomically(path, lambda file: np.savez(file, **arrays))
   except OSError as error:
-    raise OSError(f'{path}: cannot be written ({error}); the {index} parts before it are '
-                  'complete, start again to go on after them') from error
+    raise OSError(f'{error}; the {index} parts before it are complete, start again to go on after '
+                  'them') from error
+
+
+def remove_torn(folder: str | os.PathLike) -> None:
+  """Removes what a kill left half written, of the folder's parts and those of its replicas."""
+  for pattern in ('.part_*', 'replica_*/.part_*'):
+    for path in pathlib.Path(folder).glob(pattern):
+      path.unlink()
 
 
 def count_parts(folder: str | os.PathLike) -> int:
@@ -96,6 +109,40 @@ def read_parts(folder: str | os.PathLike) -> Iterator[dict[str, np.ndarray]]:
     yield read_part(folder, index)
 
 
+def join_parts(
+  folder: str | os.PathLike, names: Sequence[str],
+  take: Callable[[np.ndarray], np.ndarray] = lambda values: values
+) -> list[np.ndarray]:
+  """The arrays of these names, all parts one after the other.
+
+  Made once and filled: the memory at the peak is that of what is returned and of two parts.
+
+  Args:
+    folder: of parts that have equally many frames.
+    names: of arrays [F, ...].
+    take: what is kept of each part's arrays.
+
+  Raises:
+    ValueError: when the folder holds no part, one that cannot be read, one without a field or one
+      of another shape than the first.
+  """
+  count, joined = count_parts(folder), []
+  if not count:
+    raise ValueError(f'{folder}: found no part of a trajectory, expected part_00000.npz')
+  for index, part in enumerate(read_parts(folder)):
+    if missing := [name for name in names if name not in part]:
+      raise ValueError(f'{folder}: {missing[0]}: found only {sorted(part)} in part {index}; '
+                       'it was written before this was stored, simulate again in another folder')
+    taken = [take(part[name]) for name in names]
+    joined = joined or [np.empty((count, *values.shape), values.dtype) for values in taken]
+    for name, values, whole in zip(names, taken, joined, strict=True):
+      if values.shape != whole.shape[1:]:
+        raise ValueError(f'{folder}: {name}: found {list(values.shape)} in part {index}, expected '
+                         f'{list(whole.shape[1:])} as in part 0')
+      whole[index] = values
+  return [whole.reshape(-1, *whole.shape[2:]) for whole in joined]
+
+
 def export(
   path: str | os.PathLike, x: Float[np.ndarray, 'frames beads 3'], system: System, *,
   interval: float = 1.0, start: float = 0.0, series: Mapping[str, np.ndarray] | None = None
@@ -113,6 +160,7 @@ def export(
 
   Raises:
     ValueError: for another suffix or bead count, or positions that are not finite.
+    OSError: naming the file, when the disk is full for example; nothing torn is left.
   """
   path = pathlib.Path(path)
   _check_suffix(path, path.suffix)
@@ -127,10 +175,10 @@ def export(
     with tempfile.TemporaryDirectory() as folder:
       # mdtraj writes by name, and XTC and DCD under ASCII names alone.
       made = pathlib.Path(folder) / f'frames{target.suffix}'
-      if target.suffix == '.h5':
-        _save_hdf5(made, frames, series or {})
-      else:
-        frames.save(str(made))
+      try:
+        _save(made, frames, series or {})
+      except Exception as error:  # as many kinds as writers
+        raise OSError(f'{target}: cannot be written by way of {made} ({error})') from error
       write_atomically(target, lambda file, made=made: file.write(made.read_bytes()))
   return path, topology_path
 
@@ -174,6 +222,19 @@ def export_part(
       written.append(export(path, x[sound, replica], system, interval=interval, series=series,
                             start=interval * (index * len(x) + 1))[0])
   return written
+
+
+def _save(
+  path: pathlib.Path, frames: mdtraj.Trajectory, series: Mapping[str, np.ndarray]
+) -> None:
+  """As mdtraj's own `save`, then read again: not every writer says that the disk is full."""
+  if path.suffix == '.h5':
+    _save_hdf5(path, frames, series)
+  else:
+    frames.save(str(path))
+  found = mdtraj.load(str(path), **({} if path.suffix == '.h5' else {'top': frames.topology}))
+  if len(found) != len(frames):
+    raise ValueError(f'found {len(found)} frames, expected {len(frames)}')
 
 
 def _save_hdf5(
