@@ -59,7 +59,7 @@ def describe_motion(
   config, timed: Mapping[str, kinetics_protein.Timed],
   sets: Mapping[str, evaluate_protein.Measured], interval: float
 ) -> tuple[list[report.Row], dict[str, tuple[str, plots.Figure]], list[str]]:
-  """Rows, figure and notes of states, transitions and folding.
+  """Rows, figures and notes of states, transitions and folding.
 
   Args:
     timed: the runs as trajectories.
@@ -79,7 +79,7 @@ def describe_motion(
     notes.append(kinetics_protein.folded_note(sets['training frames'], states, settings.folded))
     folds, remarks = kinetics_protein.folding_rows(timed, settings.folded, settings.unfolded)
     rows, notes = rows + folds, notes + remarks
-  return rows, kinetics_protein.figure(states, counted), notes
+  return rows, kinetics_protein.figures(states, counted), notes
 
 
 def name_parts(config, split: Split) -> tuple[str, ...]:
