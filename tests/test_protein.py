@@ -63,7 +63,7 @@ def test_trajectories_to_a_report(tmp_path):
   left = {path.name for path in (tmp_path / 'run').iterdir()}
   assert left >= {'report.md', 'metrics.csv', 'landscape.png', 'contacts.png', 'rmsd.png',
                   'distributions.png', 'traces.png', 'training.png', 'trajectory.xtc',
-                  'kinetics.png'}
+                  'kinetics.png', 'transitions.png'}
   values = {(row.sample, row.metric): row for row in rows}
   assert values['held-out runs', 'bond width, mean ratio to held out'].value == pytest.approx(1)
   assert values['i.i.d.', 'TIC JS'].floor > 0
