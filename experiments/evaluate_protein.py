@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.report import Row
-from experiments.scores import CHAIN, population_rows, score_sets
+from experiments.report import TO_TRAINING, Row
+from experiments.scores import CHAIN, Distances, population_rows, score_sets, share_rows
 from twoforone.evaluation import densities, folding, structure, uncertainty
 from twoforone.units import NM_PER_ANGSTROM
 
 ANGSTROM = 1 / NM_PER_ANGSTROM
+DRAWS = 10  # behind the floor of a distance to the training frames
+SMALLEST = 0.01  # of the training frames: smaller ones count as collapsed
 
 
 class View(NamedTuple):
@@ -26,6 +28,8 @@ class View(NamedTuple):
     native: the native structure [n, 3] in nm, or None.
     folded: RMSD below which a frame is folded [nm].
     contact: distance below which two beads touch [nm].
+    offset: least distance along the chain of the pairs that are looked at.
+    closest: distance below which such a pair is too close [nm].
   """
 
   tica: Callable[[np.ndarray], np.ndarray]
@@ -33,6 +37,8 @@ class View(NamedTuple):
   native: np.ndarray | None
   folded: float
   contact: float
+  offset: int
+  closest: float
 
 
 class Measured(NamedTuple):
@@ -41,14 +47,14 @@ class Measured(NamedTuple):
   Attributes:
     x: the frames themselves.
     frames: how many there are.
-    pairs: histograms of the pair distances, offset 3, [pairs, bins].
+    pairs: histograms of the pair distances [pairs, bins].
     tics: the two slowest coordinates of each frame [..., 2].
     plane: their histogram.
     contacts: probability of each, [n, n].
     gyration: radius of gyration of each frame [nm].
     rmsd: of each frame to the native structure [nm], or None.
     widths: standard deviation of each bond [nm], [n - 1].
-    closest: the closest pair of each frame, offset 3 [nm].
+    closest: the closest pair of each frame [nm].
   """
 
   x: np.ndarray
@@ -67,46 +73,39 @@ def measure(x: np.ndarray, view: View) -> Measured:
   """Everything that is asked of a set."""
   tics = view.tica(x)
   return Measured(
-    x, int(np.prod(x.shape[:-2])), structure.pair_histograms(x, offset=3),
+    x, int(np.prod(x.shape[:-2])), structure.pair_histograms(x, offset=view.offset),
     tics, densities.plane_histogram(tics, view.edges),
     folding.contact_probability(x, view.contact), folding.radius_of_gyration(x),
     None if view.native is None else folding.native_rmsd(x, view.native),
     np.array([bond.std(dtype=np.float64) for bond in structure.chain_columns(x, 'bonds')]),
-    structure.closest_pairs(x, offset=3))
+    structure.closest_pairs(x, offset=view.offset))
 
 
 def evaluate_protein(
   samples: Mapping[str, Measured], view: View, *, reference: Measured, training: Measured,
   seed: int = 0
 ) -> list[Row]:
-  """Rows of every set against the held-out frames; see `score_sets`."""
+  """Rows of every set against the held-out frames, see `score_sets`, and the training frames."""
   rows = score_sets(
     samples, reference, reference=reference.x, training=training.x,
-    measure=lambda x: measure(x, view), compare=compare, seed=seed)
-  sets = {**samples, 'held-out runs': reference, 'training frames': training}
+    measure=lambda x: measure(x, view),
+    compare=lambda found, expected: compare(found, expected, view.offset), seed=seed)
   for name, found in samples.items():
-    # What the model was asked for; the held-out runs may differ from it by more.
-    js = float(structure.pair_distance_js(found.pairs, training.pairs).mean())
-    rows.append(Row(name, 'pair-distance JS to the training frames', js, 'nat'))
+    rows += training_rows(name, found, reference, training, view.offset, seed)
+  sets = {**samples, 'held-out runs': reference, 'training frames': training}
   if view.native is not None:
     for name, found in sets.items():
       rows += population_rows(name, {'folded': found.rmsd < view.folded},
                               {'folded': reference.rmsd < view.folded})
-  return rows + [row for name, found in sets.items() for row in shape_rows(name, found, reference)]
+  return rows + [row for name, found in sets.items()
+                 for row in shape_rows(name, found, reference, training, view)]
 
 
-def compare(found: Measured, expected: Measured) -> dict[tuple[str, str], float]:
+def compare(found: Measured, expected: Measured, offset: int) -> Distances:
   """(metric, unit) -> distance of two sets."""
-  values = {
-    ('pair-distance JS, offset 3', 'nat'): float(
-      structure.pair_distance_js(found.pairs, expected.pairs).mean()),
-    ('TIC JS', 'nat'): densities.js_divergence(found.plane, expected.plane),
-    ('contact probability, rms difference', ''): float(
-      np.sqrt(np.mean((found.contacts - expected.contacts) ** 2))),
-    ('W1 radius of gyration', 'Å'): ANGSTROM * densities.wasserstein(
-      found.gyration, expected.gyration)}
-  if found.rmsd is not None:
-    values['W1 RMSD', 'Å'] = ANGSTROM * densities.wasserstein(found.rmsd, expected.rmsd)
+  values = compare_folds(found, expected, offset)
+  values['contact probability, rms difference', ''] = float(
+    np.sqrt(np.mean((found.contacts - expected.contacts) ** 2)))
   for field, unit, factor, distance in CHAIN:
     columns = (structure.chain_columns(set_.x, field) for set_ in (found, expected))
     values[f'W1 {field}, mean', unit] = factor * float(np.mean(
@@ -114,15 +113,72 @@ def compare(found: Measured, expected: Measured) -> dict[tuple[str, str], float]
   return values
 
 
-def shape_rows(name: str, found: Measured, reference: Measured) -> list[Row]:
-  """Size, bond widths and the closest pairs of a set."""
+def compare_folds(found: Measured, expected: Measured, offset: int) -> Distances:
+  """(metric, unit) -> distance of two sets in pair distances, slow plane, size and RMSD."""
+  values = {
+    (f'pair-distance JS, offset {offset}', 'nat'): float(
+      structure.pair_distance_js(found.pairs, expected.pairs).mean()),
+    ('TIC JS', 'nat'): densities.js_divergence(found.plane, expected.plane),
+    ('W1 radius of gyration', 'Å'): ANGSTROM * densities.wasserstein(
+      found.gyration, expected.gyration)}
+  if found.rmsd is not None:
+    values['W1 RMSD', 'Å'] = ANGSTROM * densities.wasserstein(found.rmsd, expected.rmsd)
+  return values
+
+
+def training_rows(
+  name: str, found: Measured, reference: Measured, training: Measured, offset: int, seed: int
+) -> list[Row]:
+  """Distances to what the model was asked for; the held-out runs may differ from it by more.
+
+  The floor is the mean distance of `DRAWS` sets of as many frames from `draw_again`.
+  """
+  rng = np.random.default_rng(seed)
+  floors = [compare_folds(draw_again(training, found.frames, rng), training, offset)
+            for _ in range(DRAWS)]
+  held_out, rows = compare_folds(reference, training, offset), []
+  for (metric, unit), value in compare_folds(found, training, offset).items():
+    what, comma, which = metric.partition(',')
+    rows.append(Row(
+      name, f'{what} {TO_TRAINING}{comma}{which}', value, unit,
+      floor=float(np.mean([floor[metric, unit] for floor in floors])),
+      reference=held_out[metric, unit], frames=found.frames, floor_frames=found.frames))
+  return rows
+
+
+def draw_again(found: Measured, count: int, rng: np.random.Generator) -> Measured:
+  """What `compare_folds` needs of `count` of the frames, drawn independently with replacement.
+
+  Each histogram is drawn on its own: the mean of every distance stays what it is, and no frame is
+  looked at again.
+  """
+  chosen = rng.integers(found.frames, size=count)
+  pairs = rng.multinomial(count, found.pairs / found.frames)
+  plane = rng.multinomial(count, densities.probability(found.plane).ravel())
+  return found._replace(
+    frames=count, pairs=pairs.astype(float), plane=plane.reshape(found.plane.shape),
+    gyration=found.gyration.ravel()[chosen],
+    rmsd=None if found.rmsd is None else found.rmsd.ravel()[chosen])
+
+
+def shape_rows(
+  name: str, found: Measured, reference: Measured, training: Measured, view: View
+) -> list[Row]:
+  """Size, bond widths and closest pairs of a set, and how many frames are too tight."""
   gyration = uncertainty.estimate(ANGSTROM * found.gyration)
+  smallest, most = np.quantile(training.gyration, SMALLEST), f'{100 * (1 - SMALLEST):g} %'
+
+  def tight(set_):
+    return {
+      'frames with a pair closer than any held out': set_.closest < reference.closest.min(),
+      f'frames with a pair under {ANGSTROM * view.closest:g} Å': set_.closest < view.closest,
+      f'frames smaller than {most} of the training frames': set_.gyration < smallest}
+
   return [
     Row(name, 'radius of gyration', gyration.mean, 'Å', error=gyration.error,
-        reference=ANGSTROM * float(reference.gyration.mean())),
+        reference=ANGSTROM * float(reference.gyration.mean()), frames=found.frames),
     Row(name, 'bond width, mean ratio to held out', float(
-      np.mean(found.widths / reference.widths)), reference=1.0),
-    Row(name, 'closest pair, offset 3', ANGSTROM * float(found.closest.min()), 'Å',
-        reference=ANGSTROM * float(reference.closest.min())),
-    Row(name, 'frames with a pair closer than any held out', float(
-      np.mean(found.closest < reference.closest.min())), reference=0.0)]
+      np.mean(found.widths / reference.widths)), reference=1.0, frames=found.frames),
+    Row(name, f'closest pair, offset {view.offset}', ANGSTROM * float(found.closest.min()), 'Å',
+        reference=ANGSTROM * float(reference.closest.min()), frames=found.frames),
+    *share_rows(name, tight(found), tight(reference))]

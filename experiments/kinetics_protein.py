@@ -14,7 +14,7 @@ from experiments import transitions
 from experiments.evaluate_protein import Measured, View
 from experiments.report import Row
 from experiments.scores import population_rows
-from twoforone import plots
+from twoforone import maps, plots
 from twoforone.datasets.dataset import Dataset, Split
 from twoforone.evaluation import folding, kinetics, uncertainty
 
@@ -139,11 +139,16 @@ def transition_rows(name: str, row: dict, expected: dict | None) -> list[Row]:
     for i in range(size) for j in range(size)]
 
 
+def at_chosen_lag(counted: Mapping[str, Mapping[float, dict]]) -> dict[str, dict]:
+  """Set -> its numbers at the lag of `choose_lag`, of those that have any."""
+  lag = choose_lag(counted)
+  return {name: rows[lag] for name, rows in counted.items()
+          if lag in rows and not rows[lag]['missing']}
+
+
 def all_transition_rows(counted: Mapping[str, Mapping[float, dict]]) -> list[Row]:
   """`transition_rows` of all sets at the chosen lag; the first set of runs is the reference."""
-  lag = choose_lag(counted)
-  known = {name: rows[lag] for name, rows in counted.items()
-           if lag in rows and not rows[lag]['missing']}
+  known = at_chosen_lag(counted)
   expected = next((row for name, row in known.items() if name != SIMULATION), None)
   return [found for name, row in known.items() for found in transition_rows(name, row, expected)]
 
@@ -208,10 +213,10 @@ def notes(states: States, counted: Mapping[str, Mapping[float, dict]]) -> list[s
       for line in transitions.complaints(name, row))]
 
 
-def figure(
+def figures(
   states: States, counted: Mapping[str, Mapping[float, dict]]
 ) -> dict[str, tuple[str, plots.Figure]]:
-  """The elbow, and over the lag the slowest relaxation time of each set that has one."""
+  """The elbow, over the lag the slowest relaxation time of each set, and transition matrices."""
   known = {name: [row for row in rows.values() if not row['missing']]
            for name, rows in counted.items()}
   panels = {'k-means inertia': {
@@ -222,6 +227,13 @@ def figure(
                         np.array([row['timescales'][0] for row in rows]),
                         np.array([row['timescales_errors'][0] for row in rows]))
       for name, rows in known.items() if rows}
-  return {'kinetics': ('k-means of the plane of the two slowest coordinates, and relaxation times '
-                       'between its states.', plots.curves(
-                         panels, x_label='number of states / lag [ps]', y_label='', y_log=True))}
+  pictures = {'kinetics': (
+    'k-means of the plane of the two slowest coordinates, and relaxation times between its states.',
+    plots.curves(panels, x_label='number of states / lag [ps]', y_label='', y_log=True))}
+  matrices = {name: (np.array(row['matrix']), np.array(row['matrix_errors']))
+              for name, row in at_chosen_lag(counted).items()}
+  if matrices:
+    pictures['transitions'] = (
+      f'Probability of a state {choose_lag(counted):g} ps after another, ± its standard error.',
+      maps.transition_maps(matrices))
+  return pictures

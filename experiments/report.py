@@ -8,11 +8,16 @@ from typing import NamedTuple
 from twoforone import plots
 from twoforone.trajectory import write_json
 
-HEADER = ('metric', 'unit', 'value', 'floor', 'value / floor', 'halves', 'counting', 'reference')
-LEGEND = (
-  'floor: the same metric between the training runs, as many frames, and the held-out run; '
-  'halves: between the two halves of the held-out run; counting: between multinomial draws of '
-  'its histogram, a lower bound.')
+TO_TRAINING = 'to the training frames'  # in the name of a metric
+LEGEND = {  # column -> what it is; absent where no row has it
+  'floor': 'the same metric between the training runs, as many frames, and the held-out run',
+  'halves': 'between the two halves of the held-out run',
+  'counting': 'between multinomial draws of its histogram, a lower bound',
+  'reference': 'the value of the held-out run'}
+LEGEND_TO_TRAINING = (
+  f'Floor of a distance {TO_TRAINING}: of as many frames drawn from them independently, with '
+  'replacement; that is what i.i.d. frames are from them by chance, frames of a trajectory are '
+  'further.')
 
 
 class Row(NamedTuple):
@@ -22,11 +27,12 @@ class Row(NamedTuple):
     sample: the set it is about.
     metric, value, unit: what it is.
     error: its standard error, where there is one.
-    floor: the same metric of the training runs, as many frames, against the held-out run.
+    floor: the same metric of the training runs, as many frames, against the held-out run, or of
+      as many draws from the training frames against these.
     halves: of the first half of the held-out run against the second (half the frames).
     counting: of multinomial draws of the held-out histogram at the same counts.
-    reference: the value of the held-out run, where the metric is not a distance.
-    frames, floor_frames: frames of the set and of the training draw behind `floor`.
+    reference: the value of the held-out run, where the metric is not a distance to it.
+    frames, floor_frames: frames of the set and of the draw behind `floor`.
   """
 
   sample: str
@@ -62,31 +68,42 @@ def write_report(
     writer = csv.writer(file)
     writer.writerow(Row._fields)
     writer.writerows(rows)
+  columns = [name for name in LEGEND if any(getattr(row, name) is not None for row in rows)]
   sections = [f'# {title}', *notes]
   for sample in dict.fromkeys(row.sample for row in rows):
-    sections += _section(sample, [row for row in rows if row.sample == sample])
-  sections += [LEGEND]
+    sections += _section(sample, [row for row in rows if row.sample == sample], columns)
+  sections += _legend(rows, columns)
   sections += [f'![{caption}]({name}.png)\n\n{caption}' for name, (caption, _) in figures.items()]
   path = workdir / 'report.md'
   path.write_text('\n\n'.join(sections) + '\n')
   return path
 
 
-def _section(sample: str, rows: Sequence[Row]) -> list[str]:
+def _legend(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
+  return [f'{"; ".join(f"{name}: {LEGEND[name]}" for name in columns)}.'] * bool(columns) + [
+    LEGEND_TO_TRAINING] * any(TO_TRAINING in row.metric for row in rows)
+
+
+def _section(sample: str, rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
   frames = max((row.frames or 0 for row in rows), default=0)
-  floor_frames = max((row.floor_frames or 0 for row in rows), default=0)
+  floors = sorted({row.floor_frames for row in rows if row.floor_frames})
   counts = [f'{frames:,} frames'] * bool(frames) + [
-    f'floor from {floor_frames:,} frames'] * bool(floor_frames)
-  table = [HEADER, ('---',) * len(HEADER), *map(_cells, rows)]
+    f'floor from {" or ".join(f"{count:,}" for count in floors)} frames'] * bool(floors)
+  cells = [_cells(row, columns) for row in rows]
+  table = [list(cells[0]), ['---'] * len(cells[0]), *(row.values() for row in cells)]
   return [f'## {sample}', '; '.join(counts),
-          '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in table)]
+          '\n'.join('| ' + ' | '.join(line) + ' |' for line in table)]
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-  value = _number(row.value) + (f' ± {_number(row.error)}' if row.error is not None else '')
-  ratio = row.value / row.floor if row.floor else None
-  return (row.metric, row.unit, value, _number(row.floor), f'{ratio:.2f}' if ratio else '',
-          _number(row.halves), _number(row.counting), _number(row.reference))
+def _cells(row: Row, columns: Sequence[str]) -> dict[str, str]:
+  cells = {'metric': row.metric, 'unit': row.unit, 'value': _number(row.value)}
+  if row.error is not None:
+    cells['value'] += f' ± {_number(row.error)}'
+  for name in columns:
+    cells[name] = _number(getattr(row, name))
+    if name == 'floor':
+      cells['value / floor'] = f'{row.value / row.floor:.2f}' if row.floor else ''
+  return cells
 
 
 def _number(value: float | None) -> str:

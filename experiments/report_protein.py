@@ -9,7 +9,7 @@ import numpy as np
 from experiments import correcting, evaluate_protein, kinetics_protein, report, report_parts
 from twoforone import maps, plots, trajectory
 from twoforone.datasets.dataset import Dataset, Split
-from twoforone.evaluation import densities, kinetics, structure, uncertainty
+from twoforone.evaluation import densities, folding, kinetics, structure, uncertainty
 from twoforone.simulate import BlowUp, Info
 from twoforone.units import NM_PER_ANGSTROM
 
@@ -59,7 +59,7 @@ def describe_motion(
   config, timed: Mapping[str, kinetics_protein.Timed],
   sets: Mapping[str, evaluate_protein.Measured], interval: float
 ) -> tuple[list[report.Row], dict[str, tuple[str, plots.Figure]], list[str]]:
-  """Rows, figure and notes of states, transitions and folding.
+  """Rows, figures and notes of states, transitions and folding.
 
   Args:
     timed: the runs as trajectories.
@@ -79,7 +79,7 @@ def describe_motion(
     notes.append(kinetics_protein.folded_note(sets['training frames'], states, settings.folded))
     folds, remarks = kinetics_protein.folding_rows(timed, settings.folded, settings.unfolded)
     rows, notes = rows + folds, notes + remarks
-  return rows, kinetics_protein.figure(states, counted), notes
+  return rows, kinetics_protein.figures(states, counted), notes
 
 
 def name_parts(config, split: Split) -> tuple[str, ...]:
@@ -94,13 +94,20 @@ def make_view(config, data: Dataset, native: np.ndarray | None) -> evaluate_prot
   """TICA of all runs in order of time, and the limits of `config.evaluation`.
 
   The held-out runs are among them: the plane is a way of looking, nothing is trained on it.
+
+  Raises:
+    ValueError: for an offset that no pair of beads has.
   """
-  settings = config.evaluation
+  settings, num_beads = config.evaluation, len(data.system.beads)
+  if not 1 <= settings.offset < num_beads:
+    raise ValueError(f'evaluation.offset: found {settings.offset}, expected 1 to {num_beads - 1} '
+                     f'for {num_beads} beads')
   features = functools.partial(structure.chain_features, raw=settings.raw_angles)
   tica = kinetics.fit_tica(
     kinetics.split_runs(data.x, data.run), settings.tica_lag, 2, features=features)
   edges = densities.plane_edges(tica(data.x), settings.tica_bins)
-  return evaluate_protein.View(tica, edges, native, settings.folded, settings.contact)
+  return evaluate_protein.View(tica, edges, native, settings.folded, settings.contact,
+                               settings.offset, settings.closest)
 
 
 def figures(
@@ -108,6 +115,9 @@ def figures(
 ) -> dict[str, tuple[str, plots.Figure]]:
   """Name -> (caption, figure): landscape, contacts, sizes, bonds; RMSD where there is a fold."""
   mark = None if view.native is None else tuple(view.tica(view.native[None])[0])
+  contacts = {} if view.native is None else {
+    'native structure': folding.contact_probability(view.native[None], view.contact)}
+  contacts |= {name: found.contacts for name, found in sets.items()}
   landscape = {name: densities.free_energy(found.plane, 1.0) for name, found in sets.items()}
   centres = [(edge[:-1] + edge[1:]) / 2 for edge in view.edges]
   pictures = {
@@ -116,8 +126,9 @@ def figures(
       maps.free_energy_maps(landscape, *centres, highest=HIGHEST, mark=mark,
                             axes_labels=('TIC 1', 'TIC 2'))),
     'contacts': (f'Probability that two beads are within {10 * view.contact:g} Å.',
-                 maps.contact_maps({name: found.contacts for name, found in sets.items()})),
-    'distributions': ('Size, bonds and distances.', plots.histograms(distributions(sets)))}
+                 maps.contact_maps(contacts)),
+    'distributions': ('Size, bonds and distances.',
+                      plots.histograms(distributions(sets, view.offset)))}
   if view.native is not None:
     pictures['rmsd'] = ('Free energy of the RMSD to the native structure [kT].', profile_figure(
       {name: found.rmsd.ravel() / NM_PER_ANGSTROM for name, found in sets.items()}))
@@ -125,7 +136,7 @@ def figures(
 
 
 def distributions(
-  sets: Mapping[str, evaluate_protein.Measured]
+  sets: Mapping[str, evaluate_protein.Measured], offset: int
 ) -> dict[str, dict[str, np.ndarray]]:
   """Panel -> set -> values [Å]; bonds and pair distances of a few thousand frames."""
   def thin(x):
@@ -134,7 +145,8 @@ def distributions(
   panels = {
     'radius of gyration [Å]': lambda found: found.gyration,
     'bonds [Å]': lambda found: structure.internal_coordinates(thin(found.x)).bonds,
-    'pair distances, offset 3 [Å]': lambda found: structure.pair_distances(thin(found.x), offset=3),
+    f'pair distances, offset {offset} [Å]': lambda found: structure.pair_distances(
+      thin(found.x), offset=offset),
     'RMSD to native [Å]': lambda found: found.rmsd}
   if any(found.rmsd is None for found in sets.values()):
     del panels['RMSD to native [Å]']

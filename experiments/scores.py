@@ -53,15 +53,23 @@ def score_sets(
 def population_rows(
   name: str, inside: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
 ) -> list[Row]:
-  """Share of frames in each state with its block error (over replicas where there are several).
+  """`share_rows` of states."""
+  return share_rows(name, *({f'population {state}': values for state, values in found.items()}
+                            for found in (inside, expected)))
+
+
+def share_rows(
+  name: str, inside: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
+) -> list[Row]:
+  """Share of such frames with its block error (over replicas where there are several).
 
   Args:
-    inside: state -> whether each frame is in it, [F] or [F, R].
+    inside: metric -> whether each frame is one of them, [F] or [F, R].
     expected: the same of the held-out run.
   """
   rows = []
-  for state, values in inside.items():
+  for metric, values in inside.items():
     found = uncertainty.estimate(values)
-    rows.append(Row(name, f'population {state}', found.mean, error=found.error,
-                    reference=float(expected[state].mean()), frames=values.size))
+    rows.append(Row(name, metric, found.mean, error=found.error,
+                    reference=float(expected[metric].mean()), frames=values.size))
   return rows

@@ -66,6 +66,16 @@ def test_maps_have_the_first_axis_on_x_and_one_scale():
   assert figure.axes[0].get_xlim() == (1.0, 3.0) and figure.axes[0].get_ylim() == (10.0, 20.0)
 
 
+def test_a_transition_matrix_is_read_from_row_to_column_with_its_numbers():
+  matrix = np.array([[0.9, 0.1], [0.25, 0.75]])
+  figure = maps.transition_maps({'a': (matrix, matrix / 10), 'b': (np.eye(3), np.zeros((3, 3)))})
+  axis, other = figure.axes[:2]
+  np.testing.assert_array_equal(axis.collections[0].get_array(), matrix)
+  written = {text.get_position(): text.get_text() for text in axis.texts}
+  assert written[2, 1] == '0.100\n±0.010' and written[1, 2] == '0.250\n±0.025'
+  assert len(other.texts) == 9 and axis.yaxis_inverted()
+
+
 def test_a_potential_stands_beside_its_profiles_with_the_line_across():
   curve = plots.Curve(np.arange(3.0), np.ones(3))
   line = np.array([[0.0, 10.0], [4.0, 15.0]])

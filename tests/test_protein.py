@@ -63,7 +63,7 @@ def test_trajectories_to_a_report(tmp_path):
   left = {path.name for path in (tmp_path / 'run').iterdir()}
   assert left >= {'report.md', 'metrics.csv', 'landscape.png', 'contacts.png', 'rmsd.png',
                   'distributions.png', 'traces.png', 'training.png', 'trajectory.xtc',
-                  'kinetics.png'}
+                  'kinetics.png', 'transitions.png'}
   values = {(row.sample, row.metric): row for row in rows}
   assert values['held-out runs', 'bond width, mean ratio to held out'].value == pytest.approx(1)
   assert values['i.i.d.', 'TIC JS'].floor > 0
@@ -72,7 +72,7 @@ def test_trajectories_to_a_report(tmp_path):
   assert values['held-out runs', 'relaxation time 1, lag 40 ps'].value > 0
   report = (tmp_path / 'run' / 'report.md').read_text()  # its replicas are of 0.64 ps
   assert 'simulation: no trajectory is longer than the lag of 40 ps.' in report
-  assert np.isfinite(values['i.i.d.', 'pair-distance JS to the training frames'].value)
+  assert np.isfinite(values['i.i.d.', 'pair-distance JS to the training frames, offset 3'].value)
   assert np.isfinite(values['simulation', 'potential energy, up to a constant'].value)
   assert np.isfinite(values['uncorrected simulation', 'TIC JS'].value)
   assert 'Correction 1 of the force field' in report and 'moved by 20 Langevin steps' in report
@@ -144,12 +144,83 @@ def test_scores_tell_held_out_frames_from_swollen_ones():
   assert values['same', 'closest pair, offset 3'] > 0
   assert values['same', 'frames with a pair closer than any held out'] < 0.05
   assert values['swollen', 'frames with a pair closer than any held out'] == 0
+  assert all(row.frames for row in rows)
+
+
+def test_collapsed_frames_and_close_pairs_are_counted_in_every_set():
+  x = hinge(1000)
+  small = x.copy()
+  small[:30] *= 0.5
+  small[:3, 5] = small[:3, 1] + np.array([0.0, 0.0, 0.25], np.float32)
+  view = evaluate_protein.View(lambda x: x[..., -1, :2], (np.linspace(-2, 2, 11),) * 2, None, 0.2,
+                               0.6, 4, 0.3)
+  found, training = (evaluate_protein.measure(frames, view) for frames in (small, x))
+  rows = evaluate_protein.evaluate_protein(
+    {'small': found}, view, reference=training, training=training)
+  values = {(row.sample, row.metric): row for row in rows}
+  close, tight = 'frames with a pair under 3 Å', 'frames smaller than 99 % of the training frames'
+  for sample, frames in (('small', small), ('held-out runs', x), ('training frames', x)):
+    pairs = np.linalg.norm(frames[:, [0, 0, 1]] - frames[:, [4, 5, 5]], axis=-1)  # offset 4
+    row = values[sample, close]
+    assert row.value == pytest.approx(np.mean(pairs.min(axis=1) < 0.3)) and row.frames == 1000
+    size = frames.std(axis=1, dtype=np.float64)
+    least = np.quantile(np.linalg.norm(x.std(axis=1, dtype=np.float64), axis=-1), 0.01)
+    assert values[sample, tight].value == pytest.approx(
+      np.mean(np.linalg.norm(size, axis=-1) < least), abs=1.5e-3)  # float32 at the limit: a frame
+  assert values['small', close].value >= 3e-3 and values['training frames', close].value == 0
+  assert 0.03 <= values['small', tight].value <= 0.04  # some of the 30 were small before
+  assert ('small', 'pair-distance JS, offset 4') in values
+  assert ('small', 'closest pair, offset 4') in values
+
+
+def test_frames_drawn_again_are_as_far_from_their_source_as_the_floor_says():
+  rng = np.random.default_rng(0)
+  x, view = hinge(3000, seed=1), evaluate_protein.View(
+    lambda x: x[..., -1, :2], (np.linspace(-2, 2, 21),) * 2, hinge(1)[0], 0.2, 0.6, 3, 0.3)
+  training = evaluate_protein.measure(x, view)
+  again = [evaluate_protein.measure(x[rng.integers(3000, size=500)], view) for _ in range(10)]
+  rows = [row for found in again for row in evaluate_protein.training_rows(
+    'again', found, training, training, 3, seed=0)]
+  metrics = ('pair-distance JS to the training frames, offset 3', 'TIC JS to the training frames',
+             'W1 radius of gyration to the training frames', 'W1 RMSD to the training frames')
+  for metric in metrics:
+    found = [row for row in rows if row.metric == metric]
+    assert {(row.frames, row.floor_frames, row.reference) for row in found} == {(500, 500, 0.0)}
+    # Of one law: both are means of ten, whose errors together are so large.
+    values = np.array([row.value for row in found])
+    assert abs(values.mean() - found[0].floor) < 4 * values.std(ddof=1) * np.sqrt(2 / 10)
+  swollen = evaluate_protein.measure(1.2 * x[:500], view)
+  rows = evaluate_protein.training_rows('swollen', swollen, training, training, 3, 0)
+  assert all(row.value > 2 * row.floor > 0 for row in rows)
+
+
+@pytest.mark.parametrize('offset', [0, BEADS])
+def test_an_offset_without_pairs_is_refused(offset):
+  data = dataset.make_dataset(hinge(60), make_chain('h', ('CA',) * BEADS, (12.0,) * BEADS, 300.0))
+  config = protein_config.get_config('smoke')
+  config.evaluation.offset = offset
+  with pytest.raises(ValueError, match=rf'evaluation\.offset: found {offset}, expected 1 to 5'):
+    report_protein.make_view(config, data, None)
+
+
+def test_the_native_contacts_come_first_where_there_is_a_native_structure():
+  x = hinge(200)
+  data = dataset.make_dataset(x, make_chain('h', ('CA',) * BEADS, (12.0,) * BEADS, 300.0))
+  for native, first in ((x[0], ['native structure', 'runs']), (None, ['runs'])):
+    view = make_view(data, native)
+    sets = {'runs': evaluate_protein.measure(x, view)}
+    _, figure = report_protein.figures(sets, view)['contacts']
+    assert [axis.get_title() for axis in figure.axes if axis.get_title()] == first
+    if native is not None:
+      distance = np.linalg.norm(native[:, None] - native, axis=-1)
+      np.testing.assert_array_equal(
+        figure.axes[0].collections[0].get_array(), distance < view.contact)
 
 
 def test_a_set_larger_than_a_chunk_is_the_sum_of_its_parts():
   x = hinge(structure.CHUNK + 900).astype(np.float32)
   edges = (np.linspace(-1, 1, 11),) * 2
-  view = evaluate_protein.View(lambda x: x[..., -1, :2], edges, x[0], 0.2, 0.6)
+  view = evaluate_protein.View(lambda x: x[..., -1, :2], edges, x[0], 0.2, 0.6, 3, 0.3)
   whole, first, second = (evaluate_protein.measure(part, view) for part in (
     x, x[:2500], x[2500:]))  # two chunks, and one each
   pairs = np.zeros_like(whole.pairs)

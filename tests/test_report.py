@@ -36,3 +36,18 @@ def test_report_of_a_good_and_a_mirrored_set(tmp_path):
     table = list(csv.DictReader(file))
   assert len(numbers['rows']) == len(table) == len(rows)
   np.testing.assert_allclose(float(table[0]['value']), rows[0].value)
+
+
+@pytest.mark.parametrize('used', [True, False])
+def test_only_columns_that_some_row_has_are_shown_and_explained(tmp_path, used):
+  metric = f'JS {report.TO_TRAINING}' if used else 'JS'
+  rows = [report.Row('a', metric, 0.02, floor=0.01, counting=0.005 if used else None, frames=9,
+                     floor_frames=9), report.Row('a', 'size', 2.0, reference=3.0, floor_frames=4)]
+  text = report.write_report(tmp_path, 'Trial', rows, {}).read_text()
+  header = next(line for line in text.splitlines() if line.startswith('| metric'))
+  columns = ['floor', 'value / floor'] + ['counting'] * used + ['reference']
+  assert header == f'| metric | unit | value | {" | ".join(columns)} |'
+  assert ('counting: ' in text) == ('drawn from them independently' in text) == used
+  assert 'halves' not in text and 'reference: the value' in text
+  assert f'| {metric} |  | 0.02 | 0.01 | 2.00 |' in text
+  assert '9 frames; floor from 4 or 9 frames' in text

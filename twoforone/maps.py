@@ -1,4 +1,4 @@
-"""Figures of planes: free-energy landscapes and contact maps, several on one colour scale.
+"""Figures of planes: landscapes, contacts and transitions, several on one colour scale.
 
 A potential can stand beside free energies along one coordinate of it.
 
@@ -54,6 +54,30 @@ def contact_maps(
   axes[0].invert_yaxis()  # of all panels, which share it
   axes[0].set_ylabel('bead')
   figure.colorbar(mesh, ax=[*axes, *left_over], label='contact probability')
+  return figure
+
+
+def transition_maps(
+  matrices: Mapping[str, tuple[Float[np.ndarray, 'states states'],
+                               Float[np.ndarray, 'states states']]], *, columns: int = 4
+) -> Figure:
+  """Probabilities of going from a state (row) to another (column), written over their colour.
+
+  Args:
+    matrices: by name, the probabilities and their standard errors.
+  """
+  figure, axes, left_over = _panels(len(matrices), columns)
+  for axis, (name, (values, errors)) in zip(axes, matrices.items(), strict=True):
+    states = np.arange(len(values)) + 1
+    mesh = axis.pcolormesh(states, states, values, vmin=0, vmax=1, cmap='viridis')
+    for (i, j), value in np.ndenumerate(values):
+      axis.text(j + 1, i + 1, f'{value:.3f}\n±{errors[i, j]:.3f}', ha='center', va='center',
+                fontsize=16 / max(2, len(values)), color='black' if value > 0.6 else 'white')
+    axis.set_title(name, fontsize='small')
+    axis.set(aspect='equal', xlabel='to state', xticks=states, yticks=states)
+  axes[0].invert_yaxis()  # of all panels, which share it
+  axes[0].set_ylabel('from state')
+  figure.colorbar(mesh, ax=[*axes, *left_over], label='probability')
   return figure
 
 

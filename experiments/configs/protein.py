@@ -51,6 +51,8 @@ DATA = {
 EVALUATION = {
   'folded': 0.2, 'unfolded': 0.4,  # nm of RMSD: below one, above the other
   'contact': 1.0,              # nm
+  'offset': 3,                 # pair distances are of beads at least so far along the chain
+  'closest': 0.3,              # nm: pairs below it are counted
   'tica_lag': 10,              # frames
   'tica_bins': 50,             # along each axis
   'lags': (1, 2, 5, 10, 20),   # of transitions, in the longest interval of runs and simulation
