@@ -10,6 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import streaming
+from experiments.configs.protein import DATA
 from experiments.models import pick
 from twoforone.datasets import (
   blocks,
@@ -25,9 +26,18 @@ from twoforone.datasets import (
   trajectory_file,
 )
 
-# Fields of `data` that say what is done with atoms, and the kinds of data that read them.
-OF_ATOMS = {'map': ('trajectories', 'shards'), 'forces': ('trajectories',),
-            'constraints': ('trajectories',)}
+# The fields of `data` that each kind reads, beside its split.
+FIELDS = {
+  'trajectories': ('name', 'topology', 'trajectories', 'forces', 'constraints', 'selection', 'map',
+                   'temperature', 'stride', 'whole', 'mass', 'interval', 'num_runs'),
+  'metadynamics': ('name', 'path', 'num_runs', 'resample'),
+  'fast_folder': ('name', 'path', 'stride', 'num_runs'),
+  'embedded': ('name', 'selection'),
+  'shards': ('path', 'num_runs', 'resample', 'block', 'block_steps', 'bound')}
+# What frames of beads do not need, but a native structure of atoms does.
+OF_NATIVE = {'metadynamics': ('selection',), 'fast_folder': ('selection',),
+             'shards': ('selection', 'map')}
+OF_SPLIT = {'runs': ('fold', 'validation_fraction')}
 
 
 class Molecule(NamedTuple):
@@ -48,17 +58,15 @@ def load(config: ConfigDict) -> Molecule:
   """The frames and the native structure that `config.data` names.
 
   Raises:
-    ValueError: for an unknown kind, a `map` or forces of atoms where there are no atoms to map, a
-      native structure of another number of beads.
+    ValueError: for an unknown kind, a field that would do nothing, a native structure of another
+      number of beads.
   """
-  for field, kinds in OF_ATOMS.items():
-    if config.data[field] and config.data.kind not in kinds:
-      raise ValueError(f'data.{field}: found {config.data[field]!r} for data.kind '
-                       f'{config.data.kind!r}, expected none: its frames are of beads already')
-  found = pick('data.kind', config.data.kind, {
+  load_kind = pick('data.kind', config.data.kind, {
     'trajectories': load_trajectories, 'metadynamics': load_metadynamics,
     'fast_folder': load_fast_folder, 'embedded': load_embedded,
-    'shards': lambda data: load_shards(data, 100 * config.evaluation.tica_lag)})(config.data)
+    'shards': lambda data: load_shards(data, 100 * config.evaluation.tica_lag)})
+  check_fields(config.data)
+  found = load_kind(config.data)
   beads = found.data.system.beads
   if found.native is not None and len(found.native) != len(beads):
     raise ValueError(f'data.native: found {len(found.native)} beads in {config.data.native!r}, '
@@ -66,9 +74,25 @@ def load(config: ConfigDict) -> Molecule:
   return found
 
 
+def check_fields(data) -> None:
+  """Passes when every field of `data` that was changed is read.
+
+  Raises:
+    ValueError: for the first one that nothing reads.
+  """
+  read = {'kind', 'native', 'split', *FIELDS[data.kind], *OF_SPLIT.get(data.split, ())}
+  if data.native and not data.native.endswith('.npz'):
+    read.update(OF_NATIVE.get(data.kind, ()))
+  for field, default in DATA.items():
+    if field not in read and data[field] != default:
+      raise ValueError(
+        f'data.{field}: found {data[field]!r}, expected {default!r}: nothing reads it with '
+        f'data.kind {data.kind!r}, data.split {data.split!r} and data.native {data.native!r}')
+
+
 def load_trajectories(data) -> Molecule:
   """Files that mdtraj reads, each an independent run."""
-  return Molecule(molecule.load_molecule(**trajectory_options(data)), load_native(data))
+  return Molecule(molecule.load_molecule(**trajectory_options(data)), load_native(data, data.name))
 
 
 def trajectory_options(data) -> dict:
@@ -100,29 +124,48 @@ def choose_map(data, topology: str) -> cg_map.LinearMap:
       atoms, cg_map.residue_groups(atoms, data.selection))})()
 
 
-def load_native(data) -> np.ndarray | None:
-  """The native structure of a file, where one is named."""
+def load_native(data, name: str) -> np.ndarray | None:
+  """The native structure that `data.native` names, in an .npz that of the protein `name`."""
   if not data.native:
     return None
+  if data.native == 'topology':
+    return load_topology_positions(data)
+  if data.native.endswith('.npz'):
+    return fast_folders.load_native(data.native, name)
   return molecule.load_native(data.native, cg_map=choose_map(data, data.native))
+
+
+def load_topology_positions(data) -> np.ndarray:
+  """The beads as `data.topology` places them."""
+  if data.kind != 'trajectories':
+    raise ValueError("data.native: found 'topology', expected a file: data.topology is none of "
+                     f'data.kind {data.kind!r}')
+  try:
+    return molecule.load_native(data.topology, cg_map=choose_map(data, data.topology))
+  except ValueError as error:
+    raise ValueError(f"data.native: found 'topology', expected positions in {data.topology} "
+                     f'({error})') from error
 
 
 def load_metadynamics(data) -> Molecule:
   """The public frames of chignolin with their weights."""
-  return Molecule(chignolin.load_chignolin(data.path),
-                  chignolin.load_native(data.native) if data.native else None)
+  loaded = chignolin.load_chignolin(data.path)
+  named = loaded._replace(system=loaded.system._replace(name=data.name))
+  return Molecule(named, load_native(data, 'chignolin'))
 
 
 def load_fast_folder(data) -> Molecule:
   """A protein of Lindorff-Larsen et al. (2011), cut into pieces of time."""
   loaded = fast_folders.load_fast_folder(
     data.path, data.name, num_runs=data.num_runs, stride=data.stride)
-  return Molecule(loaded, load_native(data))
+  return Molecule(loaded, load_native(data, data.name))
 
 
 def load_embedded(data) -> Molecule:
-  """A peptide of the project's own data, its native structure beside it."""
+  """A peptide of the project's own data, its native structure beside it unless one is named."""
   loaded = peptide.load_peptide(data.name, data.selection)
+  if data.native:
+    return Molecule(loaded, load_native(data, data.name))
   native = embedded.DIRECTORY / f'{data.name}_native.pdb'
   return Molecule(loaded, molecule.load_native(native, data.selection))
 
@@ -134,7 +177,7 @@ def load_shards(data, length: int) -> Molecule:
   if stretches.forces is not None:
     force_file.check_virial(
       stretches, [f'{data.path}: forces of stretch {k}' for k in np.unique(stretches.run)])
-  return Molecule(stretches, load_native(data), opened)
+  return Molecule(stretches, load_native(data, opened.system.name), opened)
 
 
 def divide(config, found: Molecule) -> tuple[dataset.Split, Callable | None]:
@@ -148,10 +191,16 @@ def divide(config, found: Molecule) -> tuple[dataset.Split, Callable | None]:
 def split_data(config, data: dataset.Dataset) -> dataset.Split:
   """Runs held out, or the published split; drawn by weight where the frames have weights.
 
-  A single run is cut into `data.num_runs` pieces of time. Each part of weighted data has its share
-  of `data.resample` frames.
+  A single run is cut into `data.num_runs` pieces of time. Of weighted data `data.resample` training
+  frames are drawn, or as many as there are where it is 0, and as large a share of the other parts.
+
+  Raises:
+    ValueError: for fewer than no frames to draw, or frames to draw by weights that are not there.
   """
   settings = config.data
+  if settings.resample < 0 or (settings.resample and data.weight is None):
+    raise ValueError(f'data.resample: found {settings.resample}, expected '
+                     f'{"0: the frames have no weights" if data.weight is None else "0 or more"}')
   if len(np.unique(data.run)) == 1:
     data = dataset.cut_runs(data, settings.num_runs)
   split = pick('data.split', settings.split, {
@@ -160,6 +209,6 @@ def split_data(config, data: dataset.Dataset) -> dataset.Split:
     'published': lambda: fast_folders.split_published(data)})()
   if data.weight is None:
     return split
-  share = settings.resample / len(split.train.x)
+  share = settings.resample / len(split.train.x) if settings.resample else 1.0
   return dataset.Split(*(dataset.resample(part, max(1, round(share * len(part.x))), config.seed)
                          for part in split))

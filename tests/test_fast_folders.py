@@ -117,3 +117,13 @@ def test_other_proteins_are_refused(tmp_path):
   write_protein(tmp_path, 'chignolin', num_beads=11)
   with pytest.raises(ValueError, match=r'alpha.pdb: found 11 C-alpha, expected 10'):
     fast_folders.load_fast_folder(tmp_path, 'chignolin')
+
+
+@pytest.mark.parametrize('changes, message', [
+  ({}, r"bba_ca_A: the field is missing, found \['chignolin_ca_A'\]"),
+  ({'bba_ca_A': np.zeros((28, 3))}, r'bba_ca_A: found shape \(28, 3\), expected \[frames,'),
+  ({'bba_ca_A': np.full((1, 28, 3), np.nan)}, 'bba_ca_A: found 1 frames with NaN')])
+def test_damaged_native_structures_are_refused(tmp_path, changes, message):
+  np.savez(tmp_path / 'a.npz', chignolin_ca_A=np.zeros((1, 10, 3)), **changes)
+  with pytest.raises(ValueError, match=message):
+    fast_folders.load_native(tmp_path / 'a.npz', 'bba')

@@ -185,6 +185,18 @@ def test_other_atoms_than_the_topology(tmp_path, top, suffix):
     load(top, [good, other])
 
 
+@pytest.mark.parametrize('suffix', ['h5', 'pdb', 'gro'])
+def test_files_that_carry_their_atoms_have_those_of_the_topology(tmp_path, top, suffix):
+  if suffix == 'h5':
+    pytest.importorskip('tables')
+  other = TOPOLOGY.copy()
+  other.atom(5).name, other.atom(6).name = 'C', 'CA'  # of the second residue
+  path = save(tmp_path / f'run.{suffix}', make_positions(2), topology=other)
+  with pytest.raises(ValueError, match=rf'run.{suffix}: found atom 5 named C, expected CA as in'):
+    load(top, path)
+  assert len(load(top, path, 'protein and name N').x) == 2  # these are where they are expected
+
+
 @pytest.mark.filterwarnings('ignore::UserWarning')
 @pytest.mark.parametrize(('suffix', 'bytes_lost', 'message'), [
   ('xtc', 10, 'cannot be read beyond frame .*truncated'),
@@ -227,6 +239,23 @@ def test_another_unit_of_length_is_noticed(tmp_path, top, factor):
   path = save(tmp_path / 'run.dcd', factor * make_positions(3))
   with pytest.raises(ValueError, match=r'run.dcd: found a median bond of .* nm, .*ångström for nm'):
     load(top, path)
+
+
+@pytest.mark.parametrize('factor', [10.0, 1.0, 0.1])
+def test_another_unit_is_noticed_by_the_residues_where_beads_have_no_bonds(tmp_path, top, factor):
+  path = save(tmp_path / 'run.dcd', factor * make_positions(3))
+  chosen = {'protein': 'protein and name O', 'water': 'water and name O'}
+  systems = {kind: bead_system.bead_bonds(TOPOLOGY, cg_map.select_atoms(TOPOLOGY, selection))
+             for kind, selection in chosen.items()}
+  assert all(len(bonds) == 0 for bonds in systems.values())
+  assert len(load(top, path, chosen['water']).x) == 3  # of which nothing is known
+  if factor == 1.0:
+    assert len(load(top, path, chosen['protein']).x) == 3
+    return
+  # The zigzag has 0.381 nm from residue to residue, and 0.08 nm up or down.
+  with pytest.raises(ValueError, match=r'run.dcd: found a median of (3.8|3.9|0.038|0.039)\d* nm '
+                     'between beads of neighbouring residues, .*ångström for nm'):
+    load(top, path, chosen['protein'])
 
 
 def test_uneven_times_are_noticed_unless_the_interval_is_given(tmp_path, top, monkeypatch):

@@ -1,5 +1,6 @@
 """The experiment on any molecule: its loaders, its report, and a whole run made small."""
 
+import pathlib
 import types
 
 import jax
@@ -19,14 +20,15 @@ from experiments import (
 )
 from experiments.configs import protein as protein_config
 from experiments.configs.published_sizes import PUBLISHED_SIZES
-from tests.test_fast_folders import SIZES
+from tests.test_fast_folders import SIZES, write_protein
 from twoforone import tempering
-from twoforone.datasets import chignolin, dataset
-from twoforone.evaluation import kinetics, structure
+from twoforone.datasets import chignolin, dataset, force_file
+from twoforone.evaluation import folding, kinetics, structure
 from twoforone.simulate import BlowUp
 from twoforone.system import make_chain
 
 RNG = np.random.default_rng(0)
+SHARED = pathlib.Path(__file__).resolve().parents[2] / 'shared' / 'data'
 BEADS = 6
 
 
@@ -249,6 +251,21 @@ def test_weighted_frames_are_resampled_part_by_part():
   assert set(found.test.run) == {0}
 
 
+def test_weighted_frames_are_as_many_as_there_are_unless_a_number_is_given():
+  data = dataset.make_dataset(hinge(300), make_chain('h', ('CA',) * BEADS, (12.0,) * BEADS, 300.0),
+                              num_runs=3)
+  config = protein_config.get_config('smoke')
+  weighted = data._replace(weight=RNG.exponential(size=300))
+  found = molecules.split_data(config, weighted)
+  assert [len(part.x) for part in found] == [180, 20, 100] and found.train.weight is None
+  config.data.resample = -1
+  with pytest.raises(ValueError, match=r'data\.resample: found -1, expected 0 or more'):
+    molecules.split_data(config, weighted)
+  config.data.resample = 720
+  with pytest.raises(ValueError, match=r'resample: found 720, expected 0: the frames have no weig'):
+    molecules.split_data(config, data)
+
+
 def test_one_file_is_split_in_time(tmp_path):
   path, topology = write_run(tmp_path / 'a.xtc', 40, 0)
   config = protein_config.get_config('smoke')
@@ -301,9 +318,82 @@ def test_forces_beside_trajectories_are_those_of_the_beads(tmp_path):
   np.testing.assert_allclose(molecules.load(config).data.forces, forces, rtol=1e-6)
   config.data.map, config.data.constraints = 'centre_of_mass', 'hydrogen_bonds'
   np.testing.assert_allclose(molecules.load(config).data.forces, forces, rtol=1e-6)
-  config.data.kind, config.data.map = 'fast_folder', ''
-  with pytest.raises(ValueError, match=r'data\.forces: found .* for data\.kind .fast_folder'):
+
+
+def write_psf(path):
+  """The atoms of the chain without their positions."""
+  rows = [f'{k + 1:8d} A    {k + 1:<4d} ALA  CA   CT1   0.000000       12.0110           0\n'
+          for k in range(BEADS)]
+  path.write_text(f'PSF\n\n{1:8d} !NTITLE\n REMARKS\n\n{BEADS:8d} !NATOM\n{"".join(rows)}\n'
+                  f'{0:8d} !NBOND: bonds\n\n')
+  return str(path)
+
+
+def test_the_topology_may_hold_the_native_structure(tmp_path):
+  path, topology = write_run(tmp_path / 'a.xtc', 5, 0)
+  config = protein_config.get_config('smoke')
+  config.data.update({'topology': topology, 'trajectories': (path,), 'native': 'topology'})
+  # PDB keeps 0.001 nm.
+  np.testing.assert_allclose(molecules.load(config).native, hinge(5)[0], atol=1e-3)
+  config.data.topology = write_psf(tmp_path / 'a.psf')
+  with pytest.raises(ValueError, match=r"data\.native: found 'topology', expected positions in "
+                     r'.*a\.psf \(.*suffix'):
     molecules.load(config)
+  config.data.native = ''
+  assert molecules.load(config).native is None
+  data = protein_config.get_config('metadynamics').data
+  data.update({'path': str(write_chignolin(tmp_path / 'a.npz')), 'native': 'topology'})
+  with pytest.raises(ValueError, match=r"native: found 'topology', expected a file: .* 'metadyn"):
+    molecules.load_metadynamics(data)
+
+
+@pytest.mark.parametrize('field, value, kinds', [
+  ('stride', 5, ('metadynamics', 'embedded', 'shards')),
+  ('temperature', 310.0, ('metadynamics', 'fast_folder', 'embedded', 'shards')),
+  ('mass', (12.0,), ('metadynamics', 'fast_folder', 'embedded', 'shards')),
+  ('interval', 2.0, ('metadynamics', 'fast_folder', 'embedded', 'shards')),
+  ('whole', True, ('metadynamics', 'fast_folder', 'embedded', 'shards')),
+  ('topology', 'a.pdb', ('metadynamics', 'fast_folder', 'embedded', 'shards')),
+  ('trajectories', ('a.xtc',), ('metadynamics', 'fast_folder', 'embedded', 'shards')),
+  ('forces', ('a.npy',), ('metadynamics', 'fast_folder', 'embedded', 'shards')),
+  ('constraints', 'hydrogen_bonds', ('metadynamics', 'fast_folder', 'embedded', 'shards')),
+  ('map', 'centre_of_mass', ('metadynamics', 'fast_folder', 'embedded', 'shards')),
+  ('selection', 'name CB', ('metadynamics', 'fast_folder', 'shards')),
+  ('name', 'mine', ('shards',)),
+  ('num_runs', 2, ('embedded',)),
+  ('path', 'there', ('trajectories', 'embedded')),
+  ('resample', 9, ('trajectories', 'fast_folder', 'embedded')),
+  ('bound', 9, ('trajectories', 'metadynamics', 'fast_folder', 'embedded'))])
+def test_fields_that_a_kind_does_not_read_are_refused(field, value, kinds):
+  for kind in molecules.FIELDS:
+    config = protein_config.get_config('default')
+    config.data.update({'kind': kind, field: value})
+    expected = protein_config.DATA[field]
+    if kind not in kinds:
+      molecules.check_fields(config.data)
+      continue
+    with pytest.raises(ValueError) as caught:
+      molecules.load(config)
+    assert str(caught.value).startswith(
+      f'data.{field}: found {value!r}, expected {expected!r}: nothing reads it with data.kind '
+      f'{kind!r}')
+
+
+def test_what_the_native_structure_and_the_split_read_goes_with_them():
+  data = protein_config.get_config('default').data
+  data.update({'kind': 'fast_folder', 'native': 'a.pdb', 'selection': 'chainid 0 and name CA'})
+  molecules.check_fields(data)
+  data.native = 'a.npz'
+  with pytest.raises(ValueError, match=r"data\.selection: found .*data\.native 'a\.npz'"):
+    molecules.check_fields(data)
+  data.update({'selection': 'name CA', 'split': 'published', 'fold': (3,)})
+  with pytest.raises(ValueError, match=r"data\.fold: found \(3,\), .*data\.split 'published'"):
+    molecules.check_fields(data)
+
+
+@pytest.mark.parametrize('name', protein_config.VARIANTS)
+def test_presets_set_only_what_is_read(name):
+  molecules.check_fields(protein_config.get_config(name).data)
 
 
 def write_chignolin(path, **changes):
@@ -332,8 +422,64 @@ def test_damaged_public_frames_are_refused(tmp_path, changes, message):
   np.savez(tmp_path / 'b.npz', x=np.zeros(3))
   with pytest.raises(ValueError, match='xyz: the field is missing'):
     chignolin.load_chignolin(tmp_path / 'b.npz')
-  with pytest.raises(ValueError, match='chignolin_ca_A: the field is missing'):
-    chignolin.load_native(tmp_path / 'b.npz')
+
+
+def test_the_public_frames_of_chignolin_load_with_their_native_structure():
+  frames, native = SHARED / 'chignolin_metad_ca.npz', SHARED / 'native_ca.npz'
+  if not frames.exists() or not native.exists():
+    pytest.skip('the public chignolin frames are not beside this checkout')
+  config = protein_config.get_config('metadynamics')
+  config.data.update({'path': str(frames), 'native': str(native)})
+  found = molecules.load(config)
+  assert found.data.x.shape == (50_000, 10, 3) and found.data.system.name == 'chignolin'
+  np.testing.assert_array_equal(found.data.run, np.repeat(np.arange(25), 2000))
+  assert dataset.effective_size(found.data.weight) == pytest.approx(14_000, rel=0.05)
+  for x in (found.native, found.data.x[0]):
+    np.testing.assert_allclose(np.linalg.norm(np.diff(x, axis=0), axis=-1), 0.38, atol=0.03)
+  rmsd = folding.native_rmsd(found.data.x[::50], found.native)
+  folded = np.average(rmsd < 0.2, weights=found.data.weight[::50])
+  assert folded == pytest.approx(0.6, abs=0.1)  # every 50th frame: worth 285, so 3 standard errors
+  split = molecules.split_data(config, found.data)
+  assert [len(part.x) for part in split] == [40_000, 4444, 11_111]  # 36, 4 and 10 thousand
+  assert set(split.test.run) == {20, 21, 22, 23, 24}
+
+
+def test_the_embedded_peptide_loads_with_forces_of_its_unit_and_its_native_structure():
+  config = protein_config.get_config('deca_alanine')
+  found = molecules.load(config)
+  data = found.data
+  assert data.x.shape == data.forces.shape == (32_000, 10, 3)
+  np.testing.assert_array_equal(data.run, np.repeat(np.arange(8), 4000))
+  assert data.system.beads == ('ALA:CA',) * 10 and len(data.system.bonds) == 9
+  assert (data.system.temperature, data.interval) == (370.0, 2.0)
+  labels = [f'run {k}' for k in range(8)]
+  force_file.check_virial(data, labels)
+  with pytest.raises(ValueError, match=r'run 0: found .*F_i.* are the forces in kJ/mol/nm'):
+    force_file.check_virial(data._replace(forces=data.forces / 41.84), labels)
+  # An alpha helix rises by 0.15 nm a residue.
+  assert np.linalg.norm(found.native[9] - found.native[0]) == pytest.approx(9 * 0.15, abs=0.1)
+  helical = np.mean(folding.native_rmsd(data.x[::40], found.native) < 0.2)
+  assert helical == pytest.approx(0.27, abs=0.1)  # three standard errors of eight runs
+
+
+def test_a_fast_folder_loads_in_pieces_with_its_native_structure(tmp_path):
+  _, r = write_protein(tmp_path, 'chignolin', parts=(12, 8))
+  native = {'chignolin_ca_A': 10 * r[3:5], 'bba_ca_A': np.zeros((1, 28, 3))}
+  np.savez(tmp_path / 'native.npz', **native)
+  config = protein_config.get_config('smoke')
+  config.data.update({
+    'kind': 'fast_folder', 'name': 'chignolin', 'path': str(tmp_path), 'stride': 2, 'num_runs': 5,
+    'native': str(tmp_path / 'native.npz'), 'fold': (4,), 'validation_fraction': 0.5})
+  found = molecules.load(config)
+  x = r - r.mean(axis=1, keepdims=True)
+  np.testing.assert_allclose(found.data.x, x[::2], atol=1e-6)  # float32
+  np.testing.assert_array_equal(found.data.run, np.repeat(np.arange(5), 2))
+  np.testing.assert_allclose(found.native, r[3], atol=1e-6)
+  split = molecules.split_data(config, found.data)
+  np.testing.assert_allclose(split.test.x, x[16::2], atol=1e-6)
+  (pdb,) = tmp_path.glob('**/*.pdb')
+  config.data.update({'native': str(pdb), 'selection': 'name CA and resname GLY'})
+  np.testing.assert_allclose(molecules.load(config).native, r[0], atol=1e-3)  # PDB keeps 0.001 nm
 
 
 @pytest.mark.parametrize('name', ['chignolin', 'trp_cage', 'bba', 'villin', 'protein_g'])
@@ -352,9 +498,6 @@ def test_the_published_presets_are_the_published_sizes(name):
   looked = config.evaluation  # the deeptime settings of the paper's code
   assert (looked.raw_angles, looked.tica_lag, looked.tica_bins) == (True, 100, 101)
   with pytest.raises(ValueError, match=r'must be requested from D\. E\. Shaw'):
-    molecules.load(config)
-  config.data.map = 'centre_of_mass'
-  with pytest.raises(ValueError, match=r"data\.map: found 'centre_of_mass' for data\.kind"):
     molecules.load(config)
 
 

@@ -30,7 +30,7 @@ def make_config(written, **data):
 
 def test_shards_hold_what_the_trajectories_hold(written):
   config, folder = written
-  options = {**config.data, 'kind': 'trajectories'}
+  options = {**config.data, 'kind': 'trajectories', 'path': ''}
   found, expected = shards.open_shards(folder), molecules.load(make_config(written, **options)).data
   everything = shards.take(found, np.arange(600))
   np.testing.assert_array_equal(everything.x, expected.x)

@@ -18,6 +18,7 @@ from experiments.configs import ala2
 from experiments.configs.consistency import PLAIN
 from experiments.configs.published_sizes import PUBLISHED_SIZES
 
+# A field that the chosen kind of data does not read is an error (see `molecules.FIELDS`).
 DATA = {
   'kind': 'trajectories',      # 'metadynamics' (frames with weights), 'fast_folder', 'shards' or
                                # 'embedded' (a peptide of the project's own data, by its name)
@@ -29,21 +30,24 @@ DATA = {
                                # --config.loss.forces=all
   'constraints': '',           # 'hydrogen_bonds' where their lengths were constrained, as forces of
                                # beads must know
-  'selection': 'name CA',      # mdtraj's language
+  'selection': 'name CA',      # mdtraj's language; metadynamics, fast folders, shards: of `native`
   'map': '',                   # a bead for each selected atom; 'centre_of_mass': for each residue,
                                # of its selected atoms; or an .npy or .npz with a matrix of weights
                                # [beads, atoms], the selection then unused
   'temperature': 300.0,        # K, of trajectories; the others know theirs
-  'stride': 1,
+  'stride': 1,                 # of trajectories and fast folders
   'whole': False,              # close bonds across the periodic box
   'mass': (),                  # of the beads [amu], where the topology has no elements
   'interval': 0.0,             # ps between the frames in the files, 0 for what they say
   'num_runs': 5,               # equal pieces of time that a fast folder or a single run is cut into
-  'native': '',                # a file with the native structure, '' for none
+  'native': '',                # a file with the native structure, '' for none (embedded: its own),
+                               # 'topology' for the positions in that file; of an .npz the field
+                               # `<name>_ca_A` [models, beads, 3] in Å
   'split': 'runs',             # or 'published': shuffled, as Arts et al. (2023); it leaks
   'fold': (0,),                # held-out runs
   'validation_fraction': 0.1,  # the end of each other run
-  'resample': 0,               # frames drawn by weight where there are weights
+  'resample': 0,               # training frames drawn by weight where there are weights, 0 for as
+                               # many as there are; as large a share of the other parts
   'block': 200_000,            # shards: training frames in memory at a time
   'block_steps': 2000,         # shards: after which another block is drawn
   'bound': 100_000,            # shards: most frames of each part for statistics and evaluation

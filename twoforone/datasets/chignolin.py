@@ -42,15 +42,3 @@ def load_chignolin(path: str | os.PathLike) -> Dataset:
     xyz.reshape(-1, 10, 3) * np.float32(UNIT), chignolin_system(), num_runs=len(xyz),
     labels=(f'{path}: xyz', 'forces'))
   return dataset._replace(weight=weight.ravel())
-
-
-def load_native(path: str | os.PathLike) -> np.ndarray:
-  """The C-alpha positions [10, 3] in nm of the crystal structure (PDB 5AWL).
-
-  Raises:
-    ValueError: for a damaged file or a missing field.
-  """
-  arrays = array_file.read(path)
-  if 'chignolin_ca_A' not in arrays:
-    raise ValueError(f'{path}: chignolin_ca_A: the field is missing, found {sorted(arrays)}')
-  return (0.1 * arrays['chignolin_ca_A'][0]).astype(np.float32)

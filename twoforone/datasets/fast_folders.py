@@ -10,9 +10,12 @@ import pathlib
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
-from twoforone.datasets.dataset import Dataset, Split, cut_runs
+from twoforone.datasets import array_file
+from twoforone.datasets.dataset import Dataset, Split, check_frames, cut_runs
 from twoforone.datasets.molecule import load_molecule
+from twoforone.units import NM_PER_ANGSTROM
 
 INTERVAL = 200.0  # ps
 MASS = 12.0  # amu, of every bead
@@ -26,25 +29,21 @@ class Protein(NamedTuple):
     id: in the file names.
     temperature: of the data [K].
     num_beads: residues with a C-alpha; None where Arts et al. (2023) trained no model.
-    high_temperature: of their ladder's upper end [K].
-    scale: standard deviation of the positions that they used [nm].
     num_frames: of the first simulation.
   """
 
   id: str
   temperature: float
   num_beads: int | None = None
-  high_temperature: float | None = None
-  scale: float | None = None
   num_frames: int | None = None
 
 
 PROTEINS = {
-  'chignolin': Protein('CLN025', 340.0, 10, 500.0, 0.3113133430480957, 534_743),
-  'trp_cage': Protein('2JOF', 290.0, 20, 500.0, 0.508211088180542, 1_044_000),
-  'bba': Protein('1FME', 325.0, 28, 500.0, 0.6294918537139893, 1_114_545),
-  'villin': Protein('2F4K', 360.0, 35, 500.0, 0.6082900047302246, 627_907),
-  'protein_g': Protein('NuG2', 350.0, 56, 500.0, 0.6354289531707764, 1_849_251),
+  'chignolin': Protein('CLN025', 340.0, 10, 534_743),
+  'trp_cage': Protein('2JOF', 290.0, 20, 1_044_000),
+  'bba': Protein('1FME', 325.0, 28, 1_114_545),
+  'villin': Protein('2F4K', 360.0, 35, 627_907),
+  'protein_g': Protein('NuG2', 350.0, 56, 1_849_251),
   'ww_domain': Protein('GTT', 360.0),
   'ntl9': Protein('NTL9', 355.0),
   'bbl': Protein('2WAV', 298.0),
@@ -96,6 +95,24 @@ def load_fast_folder(
     raise ValueError(f'{topology}: found {num_beads} C-alpha, expected {protein.num_beads}')
   return cut_runs(
     data._replace(system=data.system._replace(mass=np.full(num_beads, MASS))), num_runs)
+
+
+def load_native(path: str | os.PathLike, name: str) -> Float[np.ndarray, 'beads 3']:
+  """The C-alpha positions in nm of a structure of the Protein Data Bank.
+
+  Args:
+    path: an .npz with the field `<name>_ca_A` [models, beads, 3] in Å; the first model is read.
+    name: of the protein.
+
+  Raises:
+    ValueError: for a damaged file, a missing field, a wrong shape, numbers that are not finite.
+  """
+  arrays, field = array_file.read(path), f'{name}_ca_A'
+  if field not in arrays:
+    raise ValueError(f'{path}: {field}: the field is missing, found {sorted(arrays)}')
+  models = arrays[field]
+  check_frames(f'{path}: {field}', models, models.shape[1] if models.ndim == 3 else 0)
+  return (NM_PER_ANGSTROM * models[0]).astype(np.float32)
 
 
 def split_published(dataset: Dataset) -> Split:

@@ -20,6 +20,8 @@ from twoforone.datasets.dataset import LONGEST_BOND, SHORTEST_BOND, Dataset, mak
 from twoforone.system import System
 
 BROKEN_BOND = 1.5  # nm; centres of two long residues come close to one nm, boxes are larger
+LONGEST_STEP = 1.5  # nm between atoms of neighbouring residues; the nearest of one name are 0.28
+SHORTEST_STEP = 0.15
 
 Path = str | os.PathLike
 Run = Path | Sequence[Path]
@@ -115,7 +117,9 @@ def open_molecule(
   system = make_system(atoms, chosen, name=name, temperature=temperature, species=species,
                        mass=mass)
   runs = _as_runs(trajectories)
-  intervals = {trajectory_file.check_file(path, atoms) for run in runs for path in run} - {None}
+  used = np.flatnonzero(chosen.matrix.any(axis=0)).tolist()
+  intervals = {trajectory_file.check_file(path, atoms, used)
+               for run in runs for path in run} - {None}
   if interval is None and len(intervals) > 1 and max(intervals) > 1.001 * min(intervals):
     raise ValueError(f'interval: found {min(intervals):g} to {max(intervals):g} ps between frames '
                      'of different trajectories, expected one; give interval, or load the files '
@@ -240,6 +244,7 @@ def _bonded_topology(source: Source, atoms: np.ndarray) -> mdtraj.Topology:
 def _check_bonds(path: Path, x: np.ndarray, source: Source, start: int) -> None:
   """Another unit makes all bonds too long, a periodic box a few of them."""
   if len(source.system.bonds) == 0:
+    _check_steps(path, x, source)
     return
   i, j = source.system.bonds.T
   length = np.linalg.norm(x[:, i] - x[:, j], axis=-1)
@@ -255,3 +260,35 @@ def _check_bonds(path: Path, x: np.ndarray, source: Source, start: int) -> None:
                      f'in frame {start + source.stride * frames[0]}, expected below {BROKEN_BOND} '
                      'nm; the molecule is broken across the periodic box (whole=True closes it), '
                      'or residues are missing from its chain')
+
+
+def _check_steps(path: Path, x: np.ndarray, source: Source) -> None:
+  """Beads without bonds, C-beta for example: another unit makes a protein's steps too long.
+
+  Nothing is known of the distances of others, such as water.
+  """
+  steps = _residue_steps(source)
+  if len(steps) == 0:
+    return
+  i, j = steps.T
+  middle = float(np.median(np.linalg.norm(x[:, i] - x[:, j], axis=-1)))
+  if not SHORTEST_STEP < middle < LONGEST_STEP:
+    raise ValueError(f'{path}: found a median of {middle:.3g} nm between beads of neighbouring '
+                     f'residues, expected {SHORTEST_STEP} to {LONGEST_STEP} nm; was the file '
+                     'written in another unit of length, ångström for nm?')
+
+
+def _residue_steps(source: Source) -> Int[np.ndarray, 'steps 2']:
+  """Pairs of beads, the first of each residue, of neighbours along the chain of a protein."""
+  first = {}
+  for bead, row in enumerate(source.cg_map.matrix):
+    residues = {source.topology.atom(k).residue.index for k in np.flatnonzero(row).tolist()}
+    if len(residues) == 1:
+      first.setdefault(residues.pop(), bead)
+
+  def is_step(k):
+    a, b = source.topology.residue(k), source.topology.residue(k + 1)
+    return a.chain.index == b.chain.index and a.is_protein and b.is_protein
+
+  return np.array([(first[k], first[k + 1]) for k in sorted(first)
+                   if k + 1 in first and is_step(k)], int).reshape(-1, 2)

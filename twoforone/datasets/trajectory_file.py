@@ -1,14 +1,14 @@
 """Reads topologies and trajectories of any format that mdtraj knows, chunk by chunk.
 
 Whatever is wrong with a file ends in one ValueError that names it: absent, of an unknown kind,
-truncated, of another number of atoms, without frames, NaN, uneven in time.
+truncated, of other atoms, without frames, NaN, uneven in time.
 """
 
 import os
 import pathlib
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import mdtraj
@@ -49,8 +49,15 @@ def read_topology(path: str | os.PathLike) -> mdtraj.Topology:
   return topology
 
 
-def check_file(path: str | os.PathLike, topology: mdtraj.Topology) -> float | None:
+def check_file(
+  path: str | os.PathLike, topology: mdtraj.Topology, atoms: Iterable[int] = ()
+) -> float | None:
   """Passes when the first frames can be read and belong to the topology.
+
+  Args:
+    path: of the trajectory.
+    topology: of all atoms in the file.
+    atoms: indices of those whose names are compared where the file has names (.pdb, .h5, .gro).
 
   Returns:
     ps between the first two frames, None where the format stores no time or there is one frame.
@@ -69,6 +76,8 @@ def check_file(path: str | os.PathLike, topology: mdtraj.Topology) -> float | No
   if first.n_atoms != topology.n_atoms:  # files that carry their own topology
     raise ValueError(f'{path}: found {first.n_atoms} atoms, expected {topology.n_atoms}, '
                      'those of the topology')
+  if first.topology is not None:
+    _check_names(path, first.topology, topology, atoms)
   interval = float(first.time[-1] - first.time[0])
   return interval if interval > 0 and path.name.lower().endswith(TIMED) else None
 
@@ -123,6 +132,17 @@ def _iterload(path, topology: mdtraj.Topology, size: int, atoms) -> Iterator[mdt
                        'the topology') from error
     raise ValueError(f'{path}: cannot be read beyond frame {done}, it is truncated, damaged or of '
                      f'another kind ({_brief(error)})') from error
+
+
+def _check_names(
+  path, found: mdtraj.Topology, expected: mdtraj.Topology, atoms: Iterable[int]
+) -> None:
+  """Residues are not compared: programs differ in what they call one, HIS or HIE."""
+  for k in atoms:
+    if found.atom(k).name != expected.atom(k).name:
+      raise ValueError(f'{path}: found atom {k} named {found.atom(k).name}, expected '
+                       f'{expected.atom(k).name} as in the topology; the file carries its atoms, '
+                       'so it can be the topology as well')
 
 
 def _check_finite(path, r: np.ndarray, start: int, stride: int) -> None:
