@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.models import Model
@@ -47,7 +48,7 @@ def energy_population(
   @jax.jit
   def draw(params, key):
     x = sample(params, key, (batch, num_beads, 3))
-    energy = jax.vmap(model.energy, in_axes=(None, 0, None))(params, x, 0.0)
+    energy = jax.vmap(model.energy, in_axes=(None, 0, None))(params, x, jnp.float32(0))
     return x, energy + jax.vmap(log_density, in_axes=(None, 0))(params, x)
 
   keys = jax.random.split(jax.random.key(seed), num_samples // batch)

@@ -36,6 +36,8 @@ def test_consistency_trains_scores_and_measures_what_its_config_names(tmp_path):
                   'costs.json', 'energies.json', 'residual.png', 'plain'}
   energies = json.loads((tmp_path / 'energies.json').read_text())
   assert np.isfinite(energies['plain']['rms']).all() and energies['plain']['stable step [fs]'] > 0
+  assert energies['plain']['time steps']['2']['replicas'] == 5
+  assert 0 <= energies['plain']['P(φ > 0)']['share'] <= 1
   assert '| plain | ' in (tmp_path / 'consistency.md').read_text()
   assert consistency.run(config, str(tmp_path)) == table  # read, not made again
 
