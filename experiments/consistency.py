@@ -113,8 +113,7 @@ def describe(costs: dict, energies: dict) -> str:
     cells += [f'{share["share"]:.4f} ± {share["error"]:.4f}',
               f'{share["effective_share"]:.2f}'] if share else [''] * 2
     cells.append(f'{found["stable step [fs]"]:.1f}')
-    cells += [f'{own[step]["lost"]} of {own[step]["replicas"]}, {own[step]["bond width"]:.2f}'
-              if step in own else '' for step in steps]
+    cells += [describe_step(own[step]) if step in own else '' for step in steps]
     lines.append(f'| {name} | {" | ".join(cells)} |')
   return ('\n\nOf the first seed. Training steps were timed in turn in one run. P(φ > 0) of the '
           'energy: from the density of its own flow, weighed by exp(-energy), no dynamics; '
@@ -122,6 +121,12 @@ def describe(costs: dict, energies: dict) -> str:
           'stiffest mode at validation frames; for each time step tried, the replicas lost and '
           'the width of bonds relative to validation frames.\n\n' + '\n'.join(lines)
           + '\n\n![residual](residual.png)')
+
+
+def describe_step(found: dict) -> str:
+  """How many replicas were lost with a time step, and how wide bonds are in the others."""
+  width = '' if found['bond width'] is None else f', {found["bond width"]:.2f}'
+  return f'{found["lost"]} of {found["replicas"]}{width}'
 
 
 def write(folder: pathlib.Path, table: dict, more: str = '') -> None:

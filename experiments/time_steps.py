@@ -14,9 +14,10 @@ from twoforone.system import System
 
 def measure_steps(
   config, model: Model, params, system: System, x: np.ndarray, steps: Sequence[float]
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float | None]]:
   """Time step [fs] -> replicas lost, and the mean width of bonds relative to the start's.
 
+  The width is that of sound replicas, None without one.
   Every replica makes `config.simulate.frames_per_part` × `stride` steps; the second half is scored.
 
   Args:
@@ -35,7 +36,7 @@ def measure_steps(
     late = np.asarray(frames)[len(frames) // 2:, sound]
     found[f'{step:g}'] = {
       'replicas': len(x), 'lost': int((~sound).sum()),
-      'bond width': bond_width(late, system) / expected if sound.any() else float('nan')}
+      'bond width': bond_width(late, system) / expected if sound.any() else None}
   return found
 
 
