@@ -26,7 +26,7 @@ from experiments import (
 )
 from twoforone import plots
 from twoforone.datasets.ala2 import ala2_system
-from twoforone.evaluation import structure
+from twoforone.evaluation import structure, uncertainty
 from twoforone.losses.fokker_planck import Curve
 from twoforone.trajectory import write_json
 
@@ -65,24 +65,19 @@ def measure_energies(config, folder: pathlib.Path) -> dict[str, dict]:
     chosen.pretrained = str(study.model_folder(folder, study.source(config, name), seed) / 'best')
     split, system = ala2.load_split(chosen), ala2_system()
     model, params = stages.get_model(chosen, split, system, folder)
-    x = spread(split.validation.x, config.frames)
+    x = uncertainty.evenly(split.validation.x, config.frames)
     curve = residual.residual_curve(model, params, x)
     quarter = uses.automatic_dt(chosen, model, system, params, x)
     found[name] = {field: values.tolist() for field, values in curve._asdict().items()}
     found[name]['stable step [fs]'] = 4e3 * quarter
     found[name]['time steps'] = time_steps.measure_steps(
-      chosen, model, params, system, spread(split.validation.x, chosen.simulate.replicas),
-      config.time_steps)
+      chosen, model, params, system,
+      uncertainty.evenly(split.validation.x, chosen.simulate.replicas), config.time_steps)
     if chosen.simulate.level == 0:  # the one at which the density of the flow is known
       found[name]['P(φ > 0)'] = populations.energy_population(
         model, params, phi_positive, len(system.beads), **config.population)._asdict()
     write_json(path, found)
   return found
-
-
-def spread(x: np.ndarray, most: int) -> np.ndarray:
-  """So many of the frames, equally far apart, or all."""
-  return x[::max(1, len(x) // most)][:most]
 
 
 def phi_positive(x: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from experiments import dynamics, ladders, models, report_parts, uses
 from twoforone import correction, energy, reweighting
 from twoforone.correction import PairCorrection
 from twoforone.datasets.dataset import Split
+from twoforone.evaluation import uncertainty
 from twoforone.trajectory import write_json
 
 FRAMES = 40_000  # most of a round that are reweighted
@@ -130,8 +131,8 @@ def fit(
     split.train.x * unit, split.train.system.bonds, narrowest=NARROWEST * unit,
     count=config.simulate.correction.coefficients)
   most = max(4, min(FRAMES, NUMBERS // start.coefficients.size))
-  sound = _every(sound.swapaxes(0, 1), most // 2).swapaxes(0, 1)
-  frames = _every(sound, most // sound.shape[1]) * unit
+  sound = uncertainty.evenly(sound.swapaxes(0, 1), most // 2).swapaxes(0, 1)
+  frames = uncertainty.evenly(sound, most // sound.shape[1]) * unit
   replica = np.tile(np.arange(frames.shape[1]), len(frames))
   frames = frames.reshape(-1, *frames.shape[2:])
   values = correction.evaluate_splines(start, frames)
@@ -177,8 +178,3 @@ def uncorrected(config, folder: pathlib.Path) -> dict[str, np.ndarray]:
   x = x[round_burn_in(config):]
   x = x[:, report_parts.sound_replicas(x)]
   return {'uncorrected simulation': x} if x.size else {}
-
-
-def _every(x: np.ndarray, most: int) -> np.ndarray:
-  """At most so many along the first axis, equally far apart."""
-  return x[::-(-len(x) // most)]

@@ -77,7 +77,7 @@ def measure(x: np.ndarray, view: View) -> Measured:
     tics, densities.plane_histogram(tics, view.edges),
     folding.contact_probability(x, view.contact), folding.radius_of_gyration(x),
     None if view.native is None else folding.native_rmsd(x, view.native),
-    np.array([bond.std(dtype=np.float64) for bond in structure.chain_columns(x, 'bonds')]),
+    structure.bond_widths(x),
     structure.closest_pairs(x, offset=view.offset))
 
 

@@ -127,7 +127,8 @@ def simulate(config, world, step, model, params, seed: int, folder: pathlib.Path
     settings={'seed': seed, 'frames_per_part': settings.frames_per_part},
     find_lost=lambda state: blow_ups(state, config.interval))
   seconds = float('nan') if was_stopped else time.monotonic() - start
-  frames = np.concatenate([part['x'] for part in trajectory.read_parts(folder)])[:settings.frames]
+  joined, = trajectory.join_parts(folder, ('x',))
+  frames = joined[:settings.frames]
   missing = settings.frames - len(frames)  # once every molecule is lost the run ends
   return np.pad(frames, ((0, missing), *((0, 0),) * 3), constant_values=np.nan), seconds
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments import milestones
 from experiments.models import Model
-from twoforone.geometry import distances
+from twoforone.evaluation.structure import bond_widths
 from twoforone.system import System
 
 
@@ -26,7 +26,7 @@ def measure_steps(
     x: frames [R, n, 3] in nm, where the replicas start; not those of the training.
     steps: [fs], each of which is tried.
   """
-  expected, found = bond_width(x, system), {}
+  expected, found = bond_widths(x).mean(), {}
   for step in steps:
     chosen = config.copy_and_resolve_references()
     chosen.simulate.dt = 1e-3 * step
@@ -36,12 +36,5 @@ def measure_steps(
     late = np.asarray(frames)[len(frames) // 2:, sound]
     found[f'{step:g}'] = {
       'replicas': len(x), 'lost': int((~sound).sum()),
-      'bond width': bond_width(late, system) / expected if sound.any() else None}
+      'bond width': float(bond_widths(late).mean() / expected) if sound.any() else None}
   return found
-
-
-def bond_width(x: np.ndarray, system: System) -> float:
-  """The standard deviation of bond lengths over frames [..., n, 3], its mean over bonds."""
-  many = jax.vmap(lambda x: distances(x, jnp.asarray(system.bonds)))
-  lengths = np.asarray(many(jnp.asarray(x.reshape(-1, *x.shape[-2:]))), np.float64)
-  return float(lengths.std(axis=0).mean())

@@ -46,6 +46,11 @@ def internal_coordinates(x: Positions, *, chunk: int = CHUNK) -> Internal:
   return Internal(*(column.reshape(*x.shape[:-2], -1) for column in columns))
 
 
+def bond_widths(x: Positions) -> Float[np.ndarray, ' bonds']:
+  """Standard deviation over frames of each bond along the chain [nm]."""
+  return np.array([bond.std(dtype=np.float64) for bond in chain_columns(x, 'bonds')])
+
+
 def chain_columns(
   x: Positions, field: str, *, chunk: int = 65536
 ) -> Iterator[Float[np.ndarray, ' _']]:

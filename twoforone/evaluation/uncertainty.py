@@ -77,6 +77,11 @@ def halves(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   return frames[:middle], frames[middle:]
 
 
+def evenly(frames: np.ndarray, most: int) -> np.ndarray:
+  """At most so many along the first axis, equally far apart."""
+  return frames[::-(-len(frames) // most)]
+
+
 def thinned(frames: np.ndarray, count: int, seed: int) -> np.ndarray:
   """`count` frames drawn without replacement, in order; all of them if there are no more."""
   if count >= len(frames):
