@@ -1,6 +1,7 @@
 """The force field of a model, corrected by relative entropy where `simulate.correction` asks.
 
-Each round simulates the force field as it is, and adds what its pair distances lack.
+Each round simulates the force field as it is, and adds what its pair distances lack; with the first
+come walls where no training frame has been.
 """
 
 import json
@@ -18,6 +19,7 @@ from twoforone.trajectory import write_json
 FRAMES = 40_000  # most of a round that are reweighted
 NUMBERS = 50_000_000  # most of their splines held at once
 NARROWEST = 0.05  # nm: pairs of beads that move less are left out
+WALL = 0.01  # nm: softer than a bond of C-alpha beads, 0.006; a time step of 4 fs bears it
 
 
 def check_settings(config, system) -> None:
@@ -113,14 +115,17 @@ def improve(
                        f'replicas of {x.shape[1]} in {folder}, expected at least 2')
     write_json(path, fit(config, model, split, sound, before) | {'replicas lost': lost})
   found = json.loads(path.read_text())
-  return PairCorrection(*(np.array(found[name], kind) for name, kind in zip(
-    PairCorrection._fields, (np.int32, np.float32, np.float32, np.float32), strict=True)))
+  return PairCorrection(**{
+    name: np.array(found[name], np.int32 if name == 'pairs' else np.float32)
+    for name in PairCorrection._fields})
 
 
 def fit(
   config, model: models.Model, split: Split, sound: np.ndarray, before: PairCorrection | None
 ) -> dict:
   """The correction and what tells how good it is, for correction.json.
+
+  The frames of the first round have not felt its walls, which reach some in a thousand of them.
 
   Args as `improve`; `sound`: frames [F, R, n, 3] in nm of the sound replicas.
   """
@@ -129,7 +134,7 @@ def fit(
   unit /= model.scale
   start = before or correction.no_correction(
     split.train.x * unit, split.train.system.bonds, narrowest=NARROWEST * unit,
-    count=config.simulate.correction.coefficients)
+    wall=WALL * unit, count=config.simulate.correction.coefficients)
   most = max(4, min(FRAMES, NUMBERS // start.coefficients.size))
   sound = uncertainty.evenly(sound.swapaxes(0, 1), most // 2).swapaxes(0, 1)
   frames = uncertainty.evenly(sound, most // sound.shape[1]) * unit
@@ -161,11 +166,15 @@ def notes(config, folder: pathlib.Path) -> list[str]:
     start = (f'Correction {k + 1} of the force field, by the relative entropy of its pair '
              f'distances, from {found["frames"]:,} frames of its own simulation at '
              f'{found["temperature [K]"]:g} K, {found["replicas lost"]} replicas lost')
-    lines.append(f'{start}: none, for none gained anything.' if found['penalty'] is None else (
-      f'{start}: {found["size [kT]"]:.2f} kT wide; {found["effective share"]:.2f} of these frames '
-      f'are left when they are reweighted; {found["training gain"]:+.3f} nat per training frame '
-      f'and {found["validation gain"]:+.3f} per validation frame on replicas that it has not '
-      f'seen; penalty {found["penalty"]:g}.'))
+    splines = 'no splines, for none gained anything' if found['penalty'] is None else (
+      f'{found["size [kT]"]:.2f} kT wide; {found["effective share"]:.2f} of these frames are left '
+      f'when they are reweighted; {found["training gain"]:+.3f} nat per training frame and '
+      f'{found["validation gain"]:+.3f} per validation frame on replicas that it has not seen; '
+      f'penalty {found["penalty"]:g}')
+    lines.append(f'{start}: {splines}.')
+  if lines:
+    lines.append('With it come walls: a pair that is closer than in any training frame is pushed '
+                 f'apart, by kT / 2 at {10 * WALL:g} Å further in.')
   return lines
 
 

@@ -73,6 +73,28 @@ def test_splines_of_a_distance_sum_to_one_and_end_with_no_force():
                              correction.pair_splines(start, near), atol=1e-5)
 
 
+def test_walls_stand_where_no_frame_has_been():
+  x = np.random.default_rng(3).normal(size=(100, 4, 3))
+  walls = correction.no_correction(x, np.array([[0, 1]]), wall=0.1)
+  zero, slope = jnp.float32(0), jax.vmap(energy.make_score(correction.pair_energy), (None, 0, None))
+  near = np.linalg.norm(x[:, walls.pairs[:, 0]] - x[:, walls.pairs[:, 1]], axis=-1)
+  np.testing.assert_allclose(walls.closest, near.min(axis=0), rtol=1e-6)
+  # In float32 a frame may lie by its last digit inside.
+  np.testing.assert_allclose(slope(walls, jnp.asarray(x, jnp.float32), zero), 0, atol=1e-4)
+  # Two beads of one pair closer than ever, along x; all others far away.
+  i, j = walls.pairs[2]
+  inside = np.diag([100.0, 200.0, 300.0, 400.0])[:, :3]
+  inside[3] = 0, 500, 600
+  inside[j] = inside[i] + np.array([walls.closest[2] - 0.2, 0, 0])
+  one = jnp.asarray(inside, jnp.float32)
+  np.testing.assert_allclose(correction.pair_energy(walls, one, zero), 0.5 * (0.2 / 0.1) ** 2,
+                             rtol=1e-3)
+  score = np.asarray(slope(walls, one[None], zero))[0]
+  np.testing.assert_allclose(score[j], [0.2 / 0.1**2, 0, 0], rtol=1e-3)
+  np.testing.assert_allclose(score[i], -score[j], rtol=1e-6)
+  assert not correction.no_correction(x, np.array([[0, 1]])).wall < np.inf
+
+
 def test_least_of_states_is_the_log_ratio_of_their_shares():
   simulated, data = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5])
   values = np.repeat(np.eye(3), (1000 * simulated).astype(int), axis=0)
@@ -209,8 +231,8 @@ ONE = np.ones(1)
   (lambda: reweighting.fit_correction(
     np.ones((2, 1)), np.zeros(2, int), ONE, ONE, ONE, count=1), 'replica: found one'),
   (lambda: correction.measure_means(
-    PairCorrection(np.array([[0, 2]]), ONE, 2 * ONE, np.zeros((1, 4))), np.zeros((1, 3, 3)),
-    np.zeros(1, int)), '1 frames'),
+    PairCorrection(np.array([[0, 2]]), ONE, 2 * ONE, np.zeros((1, 4)), ONE, np.inf),
+    np.zeros((1, 3, 3)), np.zeros(1, int)), '1 frames'),
 ])
 def test_bad_input_is_named(call, message):
   with pytest.raises(ValueError, match=message):

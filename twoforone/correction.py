@@ -3,7 +3,8 @@
 Score matching is nearly blind to the weight of separated basins, and noise-level classification
 only as good as the network generalises: a force field read at low noise can be off by half a kT
 between folds. Frames of its own simulation show by how much. Added is c · B(x), B splines of the
-pair distances; `reweighting` finds c.
+pair distances; `reweighting` finds c. And where no training frame has ever been, closer than its
+closest, a network's energy is a guess: there stands a wall.
 """
 
 from typing import NamedTuple
@@ -28,19 +29,25 @@ class PairCorrection(NamedTuple):
     pairs: which beads, [P, 2].
     low, high: ends of the splines of each distance, [P].
     coefficients: c in kT, [P, count].
+    closest: where the wall of each distance begins, [P].
+    wall: how far inside its energy is kT / 2, infinity for no wall.
   """
 
   pairs: Int[Array | np.ndarray, 'P 2']
   low: Float[Array | np.ndarray, ' P']
   high: Float[Array | np.ndarray, ' P']
   coefficients: Float[Array | np.ndarray, 'P count']
+  closest: Float[Array | np.ndarray, ' P']
+  wall: Scalar | float
 
 
 def pair_energy(params: PairCorrection, x: Beads, t: Scalar) -> Scalar:
-  """Σ c · B(x) in kT, an `EnergyFn` at the one noise level that it was fitted at."""
+  """Σ c · B(x) + Σ max(0, closest - d)² / (2 wall²) in kT, at the noise level it was fitted at."""
   del t
+  inside = jnp.maximum(jnp.asarray(params.closest) - distances(x, jnp.asarray(params.pairs)), 0)
   # A product of matrices may lose digits.
-  return jnp.sum(params.coefficients * pair_splines(params, x))
+  splines = jnp.sum(params.coefficients * pair_splines(params, x))
+  return splines + 0.5 * jnp.sum((inside / params.wall) ** 2)
 
 
 def pair_splines(params: PairCorrection, x: Beads) -> Float[Array, 'P count']:
@@ -63,16 +70,17 @@ def correct_energy(energy: EnergyFn) -> EnergyFn:
 
 def no_correction(
   x: Float[np.ndarray, 'F n 3'], bonds: Int[np.ndarray, 'bonds 2'], *, count: int = 8,
-  narrowest: float = 0.0, tail: float = 0.005
+  narrowest: float = 0.0, tail: float = 0.005, wall: float = np.inf
 ) -> PairCorrection:
-  """Zero coefficients for all pairs but bonded and rigid ones.
+  """Zero coefficients for all pairs but bonded and rigid ones, and walls that no frame of x feels.
 
   Args:
     x: training frames, in the unit of the positions.
     bonds: pairs left out; the network holds them to a hundredth of their width.
     count: splines of each distance.
     narrowest: pairs whose ends are not further apart are left out.
-    tail: part of the frames beyond each end, where the correction has no force.
+    tail: part of the frames beyond each end, where the splines have no force.
+    wall: see `PairCorrection`, in the unit of the positions; it is to be wide for a time step.
 
   Raises:
     ValueError: for fewer than four splines, or when no pair is left.
@@ -82,15 +90,15 @@ def no_correction(
   bonded = {tuple(sorted(map(int, bond))) for bond in bonds}
   pairs = [pair for pair in zip(*np.triu_indices(x.shape[1], 1), strict=True)
            if tuple(map(int, pair)) not in bonded]
-  ends = np.array([np.quantile(np.linalg.norm(x[:, i] - x[:, j], axis=-1), (tail, 1 - tail))
-                   for i, j in pairs]).reshape(-1, 2)
-  wide = ends[:, 1] - ends[:, 0] > narrowest
+  ends = np.array([np.quantile(np.linalg.norm(x[:, i] - x[:, j], axis=-1), (0, tail, 1 - tail))
+                   for i, j in pairs]).reshape(-1, 3)
+  wide = ends[:, 2] - ends[:, 1] > narrowest
   if not wide.any():
     raise ValueError(f'x: found no pair of the {x.shape[1]} beads that is free to move, expected '
                      'some to correct')
-  low, high = ends[wide].T.astype(np.float32)
+  closest, low, high = ends[wide].T.astype(np.float32)
   return PairCorrection(np.array(pairs)[wide], low, high,
-                        np.zeros((wide.sum(), count), np.float32))
+                        np.zeros((wide.sum(), count), np.float32), closest, np.float32(wall))
 
 
 def evaluate_splines(
