@@ -44,7 +44,7 @@ def load_split(config: ConfigDict) -> dataset.Split:
 
 
 def split_data(config: ConfigDict, loaded: dataset.Dataset) -> dataset.Split:
-  """One run held out, as `config.data` says."""
+  """One run held out, as `config.data` says, or the validation frames in its place."""
   data = config.data
   split = pick('data.split', data.split, {
     'runs': lambda: dataset.split_fold(
@@ -53,7 +53,9 @@ def split_data(config: ConfigDict, loaded: dataset.Dataset) -> dataset.Split:
       loaded, data.fold, config.seed, validation_fraction=data.validation_fraction)})()
   if data.train_size:
     split = split._replace(train=dataset.subset(split.train, data.train_size, config.seed))
-  return split
+  return pick('data.scored_on', data.scored_on, {
+    'held_out': lambda: split,
+    'validation': lambda: split._replace(test=split.validation)})()
 
 
 if __name__ == '__main__':

@@ -44,7 +44,9 @@ def write_results(
     trajectory.export(folder / 'trajectory.xtc', sets['simulation'][:, 0], system,
                       interval=interval)
   trajectory.export(folder / 'samples.xtc', sets['i.i.d.'][:1000], system, interval=1.0)
+  held_out = (f'run {config.data.fold}' if config.data.scored_on == 'held_out' else
+              f'validation frames of all runs but {config.data.fold}')
   report.write_report(folder, 'Alanine dipeptide: two for one', rows, pictures,
-                      report_parts.notes(config, folder, split, x, lost, f'run {config.data.fold}')
+                      report_parts.notes(config, folder, split, x, lost, held_out)
                       + correcting.notes(config, folder))
   return rows

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from experiments import (
+  ala2,
   capacity,
+  choices,
   compare,
   consistency,
   cost,
@@ -19,7 +21,9 @@ from experiments import (
   residual,
   study,
 )
+from experiments.configs import ala2 as ala2_config
 from experiments.configs import capacity as capacity_config
+from experiments.configs import choices as choices_config
 from experiments.configs import consistency as consistency_config
 from experiments.configs import data_efficiency as data_efficiency_config
 from experiments.configs import forces as forces_config
@@ -122,6 +126,26 @@ def test_capacity_names_each_size_once_and_draws_it(tmp_path):
   curve = study.curves(table, lines, 'sim. JS')['depth 1']  # 32 is not done
   assert curve.x.tolist() == [8, 16] and curve.y.tolist() == [1 / 8, 1 / 16]
   assert (tmp_path / 'capacity.png').exists()
+
+
+def test_choices_change_one_number_each_and_never_see_the_held_out_run(tmp_path):
+  config = choices_config.get_config('smoke')
+  for name in config.runs:
+    finish(tmp_path / name / 'seed_0', 0.01)
+  assert set(choices.run(config, str(tmp_path))) == {'consistent', 'classification 3'}
+  assert '| classification 3 | 1 | 0.0100 |' in (tmp_path / 'choices.md').read_text()
+  base = study.configure(config, 'consistent', 0, tmp_path)
+  whole, seen = (ala2.load_split(chosen) for chosen in (ala2_config.get_config(), base))
+  np.testing.assert_array_equal(seen.test.x, whole.validation.x)
+  assert not set(seen.test.run) & set(whole.test.run)
+  for name in choices_config.CHANGES:
+    chosen = study.configure(config, name, 0, tmp_path).to_dict()
+    differ = [field for part in ('loss', 'train') for field, value in chosen[part].items()
+              if value != base.to_dict()[part][field]]
+    assert differ == ([] if name == 'consistent' else [name.split()[0]])
+  base.data.scored_on = 'test'
+  with pytest.raises(ValueError, match='scored_on'):
+    ala2.load_split(base)
 
 
 def test_forces_compare_labels_at_each_number_of_frames(tmp_path):

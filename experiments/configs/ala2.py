@@ -23,6 +23,7 @@ DEFAULT = {
     'split': 'runs',           # or 'published': the other runs shuffled, as Arts et al.; it leaks
     'validation_fraction': 0.1,  # the end of each other run, or that part of their frames
     'train_size': 0,           # frames drawn from the training runs, 0 for all
+    'scored_on': 'held_out',   # or 'validation', to choose by: the held-out run stays unseen
   },
   'network': {
     'kind': 'invariant',       # 'equivariant', 'transformer' or 'direct_transformer'
