@@ -114,10 +114,28 @@ def improve(
       raise ValueError(f'simulate.correction: found {sound.shape[1] if len(x) else 0} sound '
                        f'replicas of {x.shape[1]} in {folder}, expected at least 2')
     write_json(path, fit(config, model, split, sound, before) | {'replicas lost': lost})
-  found = json.loads(path.read_text())
-  return PairCorrection(**{
-    name: np.array(found[name], np.int32 if name == 'pairs' else np.float32)
-    for name in PairCorrection._fields})
+  return read(path)
+
+
+def read(path: pathlib.Path) -> PairCorrection:
+  """The correction in a correction.json.
+
+  Raises:
+    ValueError: when it cannot be read, or lacks a field.
+  """
+  try:
+    found = json.loads(path.read_text())
+    return PairCorrection(**{
+      name: np.array(found[name], np.int32 if name == 'pairs' else np.float32)
+      for name in PairCorrection._fields})
+  except (OSError, ValueError, KeyError) as error:
+    raise ValueError(f'{path}: cannot be read as a correction: {error!r}') from error
+
+
+def read_last(config, folder: pathlib.Path) -> PairCorrection | None:
+  """That of the last round of the simulation in `folder`; None for a config without one."""
+  rounds = config.simulate.correction.rounds
+  return read(round_folder(folder, rounds - 1) / 'correction.json') if rounds else None
 
 
 def fit(

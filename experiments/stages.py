@@ -140,10 +140,15 @@ def get_model(
 
 def load_model(folder: str, config, system):
   """A trained model and its energy's parameters; its network, schedule and loss enter `config`."""
-  source = pathlib.Path(folder)
-  source = source if source.is_absolute() or source.exists() else command_line.ROOT / source
+  source = find_model(folder)
   model = models.model_from_card(checkpoint.read_card(source), config, system)
   return model, training.load_params(model, source)
+
+
+def find_model(folder: str) -> pathlib.Path:
+  """Its path; one that is not here is taken to be relative to the repository."""
+  source = pathlib.Path(folder)
+  return source if source.is_absolute() or source.exists() else command_line.ROOT / source
 
 
 def start_model(config, system):

@@ -21,6 +21,7 @@ from twoforone.checkpoint import (
   restore,
   save,
   system_card,
+  system_from_card,
   write_card,
 )
 
@@ -120,6 +121,7 @@ def test_card_round_trip(tmp_path):
   card = read_card(tmp_path)
   check_card(card, CHAIN)
   assert card['scale'] == 0.0945 and card['config'] == {'width': 3}
+  jax.tree.map(np.testing.assert_array_equal, system_from_card(card), CHAIN)
   assert latest_step(tmp_path) is None
 
 

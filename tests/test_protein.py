@@ -20,6 +20,7 @@ from experiments import (
 )
 from experiments.configs import protein as protein_config
 from experiments.configs.published_sizes import PUBLISHED_SIZES
+from experiments.force_field import load_force_field
 from tests.test_fast_folders import SIZES, write_protein
 from twoforone import tempering
 from twoforone.datasets import chignolin, dataset, force_file
@@ -84,6 +85,23 @@ def test_trajectories_to_a_report(tmp_path):
   assert np.isfinite(found.potentialEnergy).all()
   np.testing.assert_allclose(  # K = 3n kB T / 2
     found.temperature, found.kineticEnergy / (1.5 * BEADS * 0.00831446), rtol=1e-5)
+  check_force_field(tmp_path / 'run')
+
+
+def check_force_field(folder):
+  """The one that a run has left is the one, corrected, that its simulation was driven by."""
+  field, part = load_force_field(str(folder)), np.load(folder / 'simulation' / 'part_00000.npz')
+  x = jnp.asarray(part['x'][0])
+  np.testing.assert_allclose(  # two programs, float32
+    jax.vmap(field.potential, (None, 0))(field.params, x), part['potential'][0], atol=1e-3)
+  np.testing.assert_allclose(
+    field.force(field.params, x[0]), -jax.grad(field.potential, 1)(field.params, x[0]), rtol=1e-3,
+    atol=1e-2)
+  (folder / 'simulation' / 'round_0' / 'correction.json').unlink()
+  with pytest.raises(ValueError, match=r'correction\.json: cannot be read'):
+    load_force_field(str(folder))
+  with pytest.raises(ValueError, match=r'config\.json: cannot be read'):
+    load_force_field(str(folder / 'model'))
 
 
 def test_corrector_draws_the_force_field_and_marks_what_breaks():

@@ -98,6 +98,15 @@ def system_card(system: System) -> dict:
     'bonds': np.asarray(system.bonds).tolist(), 'temperature': system.temperature}
 
 
+def system_from_card(card: dict) -> System:
+  """The molecule that the weights beside the card are for."""
+  found = card['system']
+  return System(
+    found['name'], tuple(found['beads']), np.array(found['species'], np.int32),
+    np.array(found['mass'], np.float64), np.array(found['bonds'], np.int32).reshape(-1, 2),
+    found['temperature'])
+
+
 def write_card(directory: str | os.PathLike, card: dict) -> None:
   """Writes card.json beside the checkpoints; `units` is added.
 
