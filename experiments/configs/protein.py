@@ -88,7 +88,8 @@ DEFAULT = {
 METADYNAMICS = {
   'data': {'kind': 'metadynamics', 'name': 'chignolin', 'resample': 40_000,
            'fold': (20, 21, 22, 23, 24)},
-  'train': {'num_steps': 20_000}}
+  'train': {'num_steps': 20_000},
+  'simulate': {'correction': {'parts': 60}}}  # its folds take longer to exchange
 
 
 def published(name: str) -> dict:
