@@ -50,6 +50,8 @@ def make_world(config, folder: pathlib.Path) -> World:
   sizes = size, size, len(loaded.system.bonds)
   pieces = [np.stack([align(run) for run in split_runs(part.x, part.run)]) for part in split]
   dilation = step_world.steps_of(config.interval, loaded.interval)
+  for interval in (loaded.interval, config.interval):
+    kinetics.check_lags(config.lags, interval)
   windows = [make_windows(x, step_world.stack_systems([molecule] * len(x), *sizes),
                           num_frames=config.history + 1, dilation=dilation) for x in pieces]
   train, validation = windows[:2]

@@ -26,8 +26,13 @@ from twoforone.evaluation import kinetics, structure
 def run(config: ConfigDict, workdir: str) -> dict:
   """Simulates, counts and writes; returns what it wrote."""
   correcting.refuse(config, 'experiments.kinetics')
+  if config.simulate.tempering.rungs > 1:
+    raise ValueError(f'simulate.tempering.rungs: found {config.simulate.tempering.rungs}, expected '
+                     '1: the frames of the lowest rung are of one replica after another')
+  check_lags(config.lags, config.simulate.stride * config.simulate.dt)
   folder = command_line.prepare_workdir(workdir, config, may_change=('simulate.parts',))
   system, data = ala2_system(), ala2.load_data(config)
+  check_lags(config.lags, data.interval)
   split = ala2.split_data(config, data)
   _, x, _, lost = stages.make_frames(config, split, system, folder)
   sound = report_parts.sound_replicas(x)
@@ -44,6 +49,14 @@ def run(config: ConfigDict, workdir: str) -> dict:
   report_kinetics.write(
     folder, found, config.simulate.start, torsions['simulation'], interval['simulation'])
   return found
+
+
+def check_lags(lags: tuple[float, ...], interval: float) -> None:
+  """Raises ValueError unless all lags are multiples of the interval between frames, both in ps."""
+  steps = np.array(lags) / interval if interval > 0 else np.array([0.5])
+  if np.any(np.abs(steps - np.round(steps)) > 1e-3) or np.any(steps < 0.5):
+    raise ValueError(f'lags: found {list(lags)} ps, expected multiples of the interval between '
+                     f'frames, {interval:g} ps')
 
 
 def describe(config, torsions: list[np.ndarray], interval: float) -> dict:

@@ -65,7 +65,7 @@ def make_model(config, system: System, scale: float, statistics: Statistics) -> 
   species = jnp.asarray(system.species)
   if config.network.kind == 'direct_transformer':
     reduced = None
-    score = energy.make_direct_score(network.apply, noise, species)
+    score = make_direct_score(config.network, network, noise, species, statistics)
   else:
     reduced = make_energy(config.network, network, noise, species, statistics)
     score = energy.make_score(reduced)
@@ -118,6 +118,15 @@ def make_energy(config, network, noise: Schedule, species, statistics: Statistic
 
   return energy.add_energies(
     energy.make_energy(residual, noise, species), make_prior(statistics.prior, noise))
+
+
+def make_direct_score(config, network, noise: Schedule, species, statistics: Statistics) -> ScoreFn:
+  """The network's score without an energy; with `config.prior` beside that of the prior."""
+  direct = energy.make_direct_score(network.apply, noise, species)
+  if not config.prior:
+    return direct
+  prior = energy.make_score(make_prior(statistics.prior, noise))
+  return lambda params, x, t: direct(params, x, t) + prior(params, x, t)
 
 
 def model_card(config, model: Model, system: System, kT: float) -> dict:

@@ -34,9 +34,9 @@ def run(config: ConfigDict, workdir: str) -> int:
   start = stages.choose_start(config, split, samples)
   rows = []
   for level in config.levels:
-    with config.unlocked():
-      config.simulate.level = int(level)
-    x, info, lost = stages.simulate(config, model, params, split, start, folder / f'level_{level}')
+    chosen = config.copy_and_resolve_references()  # an automatic time step is of one level
+    chosen.simulate.level = int(level)
+    x, info, lost = stages.simulate(chosen, model, params, split, start, folder / f'level_{level}')
     sound = report_parts.sound_replicas(x)
     sigma = float(model.schedule.sigma(np.float32(level / model.schedule.num_steps)))
     scores = score_level(x[:, sound], info.kinetic[:, sound], info.virial[:, sound],

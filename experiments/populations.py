@@ -38,12 +38,14 @@ def energy_population(
     num_steps: of the flow, two score calls each; the density takes 3n more.
 
   Raises:
-    ValueError: for a direct score, which has no energy.
+    ValueError: for a direct score, which has no energy, or another number of samples.
   """
   if model.energy is None:
     raise ValueError('populations: a direct score has no energy')
   sample, log_density = make_ode_sampler(model.score, model.schedule, num_steps=num_steps)
   batch = min(BATCH, num_samples)
+  if num_samples % batch:
+    raise ValueError(f'num_samples: found {num_samples}, expected a multiple of {BATCH}, or fewer')
 
   @jax.jit
   def draw(params, key):

@@ -69,12 +69,16 @@ def describe_motion(
   settings = config.evaluation
   states = kinetics_protein.find_states(
     np.concatenate([sets[name].tics for name in ('training frames', 'held-out runs')]), config.seed)
-  if 'simulation' in sets:
+  ladder = config.simulate.tempering.rungs > 1
+  if 'simulation' in sets and not ladder:
     timed = {**timed, 'simulation': kinetics_protein.time_replicas(sets['simulation'], interval)}
   counted = kinetics_protein.count_lags(timed, states, settings.lags)
   rows = [*kinetics_protein.state_rows(sets, states, 'held-out runs'),
           *kinetics_protein.all_transition_rows(counted)]
   notes = kinetics_protein.notes(states, counted)
+  if ladder:
+    notes.append('No transitions or folding times of the simulation: the frames of its lowest rung '
+                 'are of one replica after another.')
   if sets['training frames'].rmsd is not None:
     notes.append(kinetics_protein.folded_note(sets['training frames'], states, settings.folded))
     folds, remarks = kinetics_protein.folding_rows(timed, settings.folded, settings.unfolded)

@@ -10,7 +10,6 @@ from experiments import check_data
 from experiments.configs import check_data as check_data_config
 from twoforone import units
 from twoforone.datasets import ala2, array_file, bead_file, dataset, force_map, frames
-from twoforone.system import make_chain
 
 SYSTEM = ala2.ala2_system()
 KT = units.thermal_energy(300.0)
@@ -139,18 +138,6 @@ def test_subset_is_seeded_sorted_and_nested():
   for size in (0, 41):
     with pytest.raises(ValueError, match=f'size: found {size}, expected 1 to 40'):
       dataset.subset(data, size, 0)
-
-
-def test_concatenate_numbers_the_runs_on():
-  short = dataset.make_dataset(make_x(6, seed=1), SYSTEM, forces=make_x(6))
-  data = dataset.concatenate([make_data(), short])
-  np.testing.assert_array_equal(data.run, np.repeat([0, 1, 2, 3, 4], [10, 10, 10, 10, 6]))
-  assert frame_ids(dataset.split_fold(data, 4).test, data) == list(range(40, 46))
-  with pytest.raises(ValueError, match='forces: found in 1 of 2'):
-    dataset.concatenate([make_data(), short._replace(forces=None)])
-  other = make_chain('other', ('CA',) * 5, (12.0,) * 5, 300.0)
-  with pytest.raises(ValueError, match='datasets: found 2 with the beads'):
-    dataset.concatenate([short, short._replace(system=other)])
 
 
 def test_data_scale_of_independent_normals():

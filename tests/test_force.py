@@ -90,6 +90,11 @@ def test_pieces_give_the_same_forces_in_less_memory():
   np.testing.assert_allclose(found[4], found[51], atol=1e-3)
   np.testing.assert_allclose(found[51], jax.vmap(field, (None, 0))(params, x), atol=1e-3)
   assert memory[4] < 0.25 * memory[51]
+  ladders = jax.jit(jax.vmap(jax.vmap(force.in_pieces(field, 4), (None, 0)), (None, 0)))
+  rungs = x[:48].reshape(12, 4, 8, 3)
+  np.testing.assert_allclose(ladders(params, rungs), found[51][:48].reshape(rungs.shape), atol=1e-3)
+  compiled = ladders.lower(params, rungs).compile()
+  assert compiled.memory_analysis().temp_size_in_bytes < 0.25 * memory[51]
   np.testing.assert_allclose(  # the stiffness of one configuration
     *(jax.jit(jax.jacfwd(functools.partial(f, params)))(x[0])
       for f in (force.in_pieces(field, 4), field)), rtol=1e-4, atol=1e-3)

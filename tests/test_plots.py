@@ -45,6 +45,14 @@ def test_every_figure_is_drawn_without_warning(tmp_path):
       assert (tmp_path / f'{name}.png').stat().st_size > 5000
 
 
+def test_more_names_than_colours_are_still_told_apart():
+  looks = [tuple(plots.look(k).values()) for k in range(15)]
+  assert len(set(looks)) == 15 and all(colour != plots.COLOURS[0] for colour, _ in looks[1:])
+  scan = plots.Curve(np.arange(1, 5), RNG.random(4))
+  axis, = plots.curves({'': {f'run {k}': scan for k in range(12)}}, x_label='x', y_label='y').axes
+  assert len(axis.containers) == 12
+
+
 def test_ramachandran_has_phi_on_x_in_kcal_per_mol():
   energy = np.full((60, 60), np.inf)
   energy[45, 10] = 2 * KJ_PER_KCAL  # phi > 0, psi < 0

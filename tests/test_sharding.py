@@ -45,7 +45,7 @@ assert back.dynamics.position.sharding.device_set == state.dynamics.position.sha
 
 # Training: the batch divided, state and data on every device.
 from tests.systems import gaussian_data, make_gaussian_score
-from twoforone import schedule, train
+from twoforone import force, schedule, train
 from twoforone.losses import denoising, noise_levels
 noise = schedule.cosine_schedule()
 def score(params, x, t):
@@ -63,6 +63,20 @@ program = chunk.lower(state, jax.random.key(4), data).compile().as_text()
 assert ('all-reduce' in program) == (batches.size == 2), 'the gradient is not a sum over devices'
 trained, metrics = chunk(state, jax.random.key(4), data)
 np.savez(sys.argv[2] + '_train.npz', params=trained.params, loss=metrics.loss)
+
+# Parts of a batch, and of the replicas whose force is made at once, stay divided.
+step = train.make_train_step(
+  loss, optimizer, ema_decay=train.warmup_ema(0.9), num_microbatches=4)
+chunk = train.make_train_chunk(
+  step, batch_size=64, num_steps=20, place=sharding.make_split(batches))
+def gathers(function, *args):
+  return 'all-gather' in function.lower(*args).compile().as_text()
+assert not gathers(chunk, trained, jax.random.key(4), data), 'each device has the whole batch'
+many = jax.jit(jax.vmap(force.in_pieces(centred_harmonic_force, 2), (None, 0)))
+replicas = sharding.shard(mesh, stretched_chain(6)), sharding.replicate(mesh, params)
+assert not gathers(many, *replicas[::-1]), 'each device has all replicas'
+np.testing.assert_allclose(
+  many(*replicas[::-1]), jax.vmap(centred_harmonic_force, (None, 0))(*replicas[::-1]), rtol=1e-5)
 if mesh.size == 2:
   try:
     sharding.shard(mesh, {'x': jnp.zeros((3, 5))})

@@ -2,6 +2,8 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -29,7 +31,9 @@ from experiments.configs import data_efficiency as data_efficiency_config
 from experiments.configs import forces as forces_config
 from experiments.configs import kinetics as kinetics_config
 from experiments.configs import networks as networks_config
+from twoforone import energy
 from twoforone.datasets.ala2 import ala2_system
+from twoforone.prior import make_prior
 
 
 def row(sample, metric, value, **fields):
@@ -224,6 +228,29 @@ def test_the_residual_of_a_direct_score_is_refused():
   model = models.make_model(config, ala2_system(), 0.1, models.Statistics())
   with pytest.raises(ValueError, match='residual: a direct score has no energy'):
     residual.residual_curve(model, {}, np.zeros((2, 5, 3)))
+
+
+def test_a_direct_score_has_the_prior_too():
+  config = networks_config.get_config('smoke').ala2
+  config.network.update({'kind': 'direct_transformer', 'prior': True, 'width': 8, 'num_layers': 1,
+                         'heads': 2, 'head_dim': 4})
+  x = ala2.load_split(config).train.x[:200]
+  model = models.fit_model(config, ala2_system(), x, 0.1)
+  one, t = jnp.asarray(x[0] / 0.1), jnp.float32(0.2)
+  prior = energy.make_score(make_prior(model.statistics.prior, model.schedule))(None, one, t)
+  params = model.init(jax.random.key(0))['energy']  # a network that starts at zero
+  np.testing.assert_allclose(model.score(params, one, t), prior, rtol=1e-5, atol=1e-5)
+
+
+def test_lags_between_frames_are_refused():
+  kinetics.check_lags((10.0, 20.0), 0.4)
+  for lags, interval in (((10.0,), 4.0), ((1.0,), 2.0), ((10.0,), 0.0)):
+    with pytest.raises(ValueError, match='lags: found'):
+      kinetics.check_lags(lags, interval)
+  config = kinetics_config.get_config('smoke')
+  config.simulate.tempering.rungs = 3
+  with pytest.raises(ValueError, match='one replica after another'):
+    kinetics.run(config, 'unused')
 
 
 @pytest.mark.parametrize('variant', ['default', 'transformer'])

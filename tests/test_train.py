@@ -139,12 +139,13 @@ def test_the_length_of_a_chunk_does_not_matter_and_the_key_does():
   assert (other != losses).any()
 
 
+@pytest.mark.parametrize('field', ['loss', 'gradient_norm'])
 @pytest.mark.parametrize('bad_step', [0, 7])
-def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(bad_step):
+def test_a_loss_or_gradient_that_is_not_finite_stops_with_the_last_good_state(bad_step, field):
   def train_step(state, key, batch):
     state, metrics = TRAIN_STEP(state, key, batch)
     nan = jnp.where(state.step - 1 == bad_step, jnp.nan, 0.0)
-    return state, metrics._replace(loss=metrics.loss + nan)
+    return state, metrics._replace(**{field: getattr(metrics, field) + nan})
 
   seen = []
   with pytest.raises(train.TrainingDivergedError, match=f'up to {bad_step}') as caught:

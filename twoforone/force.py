@@ -58,8 +58,9 @@ def make_potential(
 def in_pieces(force: ForceFn | PotentialFn, at_once: int) -> ForceFn | PotentialFn:
   """The same force or potential which, under `vmap`, is of `at_once` configurations at a time.
 
-  Replicas then cost the memory of their states, and only `at_once` that of the network. The
-  parameters must be the same for all.
+  Replicas then cost the memory of their states, and only `at_once` that of the network, however
+  many times they are mapped over (rungs of ladders). Where they are divided over devices, so is
+  each piece. The parameters must be the same for all.
 
   Raises:
     ValueError: for fewer than one at a time.
@@ -76,7 +77,26 @@ def in_pieces(force: ForceFn | PotentialFn, at_once: int) -> ForceFn | Potential
     del axis_size
     if not in_batched[1]:  # in the Jacobian of one configuration only its tangents are many
       return force(params, x), False
-    return jax.lax.map(lambda x: force(params, x), x, batch_size=at_once), True
+    return many(params, x), True
+
+  @jax.custom_batching.custom_vmap
+  def many(params, x):
+    rest = len(x) % at_once
+    whole, each = len(x) - rest, jax.vmap(force, (None, 0))
+    if not whole:
+      return each(params, x)
+    # Pieces are of every so manieth configuration: neighbours are on one device.
+    split = x[:whole].reshape(at_once, -1, *x.shape[1:]).swapaxes(0, 1)
+    found = jax.lax.map(lambda x: each(params, x), split).swapaxes(0, 1)
+    found = found.reshape(whole, *found.shape[2:])
+    return jnp.concatenate([found, each(params, x[whole:])]) if rest else found
+
+  @many.def_vmap
+  def _(axis_size, in_batched, params, x):
+    if not in_batched[1]:
+      return many(params, x), False
+    found = many(params, x.reshape(-1, *x.shape[2:]))
+    return found.reshape(axis_size, -1, *found.shape[1:]), True
 
   return pieces
 

@@ -1,6 +1,7 @@
 """Geometry of one configuration: centring, internal coordinates, superposition, rotations.
 
-Everything is differentiable and safe at coincident beads (square before root). Batch with `vmap`.
+Gradients are finite at coincident beads (square before root); that of `superpose`, and of the RMSD
+with it, is not for collinear or symmetric beads. Batch with `vmap`.
 """
 
 import jax
@@ -68,7 +69,7 @@ def signed_volumes(x: Beads, quads: Quads) -> Float[Array, ' quads']:
 
 def radius_of_gyration(x: Beads) -> Scalar:
   """sqrt(mean |x_i - mean x|²), equal masses."""
-  return jnp.sqrt(jnp.mean(jnp.sum(centre(x) ** 2, axis=-1)))
+  return safe_norm(centre(x).ravel()) / np.sqrt(len(x))
 
 
 def superpose(x: Beads, reference: Beads) -> Beads:
@@ -82,7 +83,7 @@ def superpose(x: Beads, reference: Beads) -> Beads:
 def rmsd(x: Beads, reference: Beads) -> Scalar:
   """Least root-mean-square deviation over proper rotations and translations (Kabsch 1976)."""
   difference = superpose(x, reference) - centre(reference)
-  return jnp.sqrt(jnp.mean(jnp.sum(difference**2, axis=-1)))
+  return safe_norm(difference.ravel()) / np.sqrt(len(x))
 
 
 def random_rotation(key: PRNGKey) -> Float[Array, '3 3']:

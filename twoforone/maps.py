@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from twoforone.plots import COLOURS, STYLES, Curve, with_legend
+from twoforone.plots import Curve, look, with_legend
 
 
 def free_energy_maps(
@@ -105,7 +105,7 @@ def plane_and_profiles(
   plane.set(xlim=x[[0, -1]], ylim=y[[0, -1]], xlabel=axes_labels[0], ylabel=axes_labels[1])
   figure.colorbar(mesh, ax=plane, label='potential [kT]', ticks=np.linspace(0, highest, 8))
   for k, (name, curve) in enumerate(profiles.items()):
-    profile.plot(curve.x, curve.y, STYLES[k], color=COLOURS[k], lw=1.6, label=name)
+    profile.plot(curve.x, curve.y, **look(k), lw=1.6, label=name)
   profile.set(xlabel=coordinate, ylabel='free energy [kT]')
   profile.spines[['top', 'right']].set_visible(False)
   return with_legend(figure, profile)

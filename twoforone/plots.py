@@ -23,6 +23,12 @@ STYLES = ('-', '-', '--', '-.', ':', '-', '--', '-.')
 LEVELS = np.linspace(0.0, 5.5, 12)  # kcal/mol
 
 
+def look(k: int) -> dict[str, str]:
+  """Colour and line of the k-th name; from the eighth on colours come again in other lines."""
+  again = (k - 1) // 7 if k else 0
+  return {'color': COLOURS[k - 7 * again], 'ls': STYLES[(k + 2 * again) % len(STYLES)]}
+
+
 class Curve(NamedTuple):
   """y over x, with optional standard errors of y, or distances [2, K] down and up."""
 
@@ -88,7 +94,7 @@ def profiles(
       axis.fill_between(bin_degrees(len(low)), low, high, color='0.8', label=band_name, lw=0)
     for k, (name, energy) in enumerate(curves.items()):
       shown = np.where(np.isfinite(energy), energy, np.nan) / KJ_PER_KCAL
-      axis.plot(bin_degrees(len(shown)), shown, STYLES[k], color=COLOURS[k], lw=1.4, label=name)
+      axis.plot(bin_degrees(len(shown)), shown, **look(k), lw=1.4, label=name)
     axis.set(xlabel=f'{label} [°]', ylim=(0, top))
     _angle_axis(axis.xaxis, axis.set_xlim)
   axes[0].set_ylabel('free energy [kcal/mol]')
@@ -116,8 +122,8 @@ def histograms(
     edges = np.histogram_bin_edges(np.array(ends, np.float64), bins)
     for k, (name, values) in enumerate(sets.items()):
       counts = np.histogram(values, edges)[0] / len(values) / np.diff(edges)
-      axis.stairs(counts, edges, fill=k == 0, color='0.8' if k == 0 else COLOURS[k],
-                  ls=STYLES[k], lw=1.2, label=name)
+      axis.stairs(counts, edges, fill=k == 0, **look(k) | ({'color': '0.8'} if k == 0 else {}),
+                  lw=1.2, label=name)
     axis.set(xlabel=label, yticks=[], ylim=(0, None))
     axis.margins(x=0)
     axis.xaxis.set_major_locator(MaxNLocator(4, prune='both'))
@@ -176,8 +182,8 @@ def curves(
   for axis, label, (title, named) in zip(axes, labels, panels.items(), strict=True):
     for k, (name, curve) in enumerate(named.items()):
       dense = len(curve.x) > 40
-      axis.errorbar(curve.x, curve.y, curve.error, fmt=STYLES[k + 1] + ('' if dense else 'o'),
-                    color=COLOURS[k + 1], ms=3.5, lw=1.3, capsize=2, label=name)
+      axis.errorbar(curve.x, curve.y, curve.error, **look(k + 1), marker='' if dense else 'o',
+                    ms=3.5, lw=1.3, capsize=2, label=name)
     for k, (name, value) in enumerate((lines or {}).items()):
       axis.axhline(value, color='0.3', ls=(':', '--', '-.')[k], lw=1.1, label=name)
     axis.set(title=title, xlabel=x_label, ylabel=label)
@@ -212,9 +218,9 @@ def groups(
     for place, found in enumerate(values.values()):
       points = found[name]
       x = place + (k - (len(names) - 1) / 2) * width
-      axes[0].bar(x, points.mean(), 0.9 * width, color=COLOURS[k + 1], alpha=0.5,
+      axes[0].bar(x, points.mean(), 0.9 * width, color=look(k + 1)['color'], alpha=0.5,
                   label=name if place == 0 else None)
-      axes[0].plot(np.full(len(points), x), points, 'o', color=COLOURS[k + 1], ms=3.5)
+      axes[0].plot(np.full(len(points), x), points, 'o', color=look(k + 1)['color'], ms=3.5)
   axes[0].set_xticks(range(len(values)), list(values), rotation=20, ha='right')
   axes[0].set_ylabel(y_label)
   if y_log:

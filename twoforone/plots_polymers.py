@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from twoforone.plots import COLOURS, STYLES, Curve, with_legend
+from twoforone.plots import Curve, look, with_legend
 
 
 def scatter(
@@ -32,7 +32,7 @@ def scatter(
   for axis, (title, groups) in zip(axes, panels.items(), strict=True):
     axis.plot(limits, limits, color='0.6', lw=1)
     for k, (name, curve) in enumerate(groups.items()):
-      axis.plot(curve.x, curve.y, 'os^Dv'[k % 5], color=_colour(k + 1), ms=4, label=name)
+      axis.plot(curve.x, curve.y, 'os^Dv'[k % 5], color=look(k + 1)['color'], ms=4, label=name)
     axis.set_title(title, fontsize='small')
     axis.set(xlim=limits, ylim=limits, aspect='equal')
     if log:
@@ -57,7 +57,7 @@ def curve_grid(
   for axis, (title, curves) in zip(axes, panels.items(), strict=True):
     for k, name in enumerate(names):
       curve = curves.get(name, Curve(np.empty(0), np.empty(0)))
-      axis.plot(curve.x, curve.y, STYLES[k % len(STYLES)], color=_colour(k), lw=1.3, label=name)
+      axis.plot(curve.x, curve.y, **look(k), lw=1.3, label=name)
     if line is not None:
       axis.axhline(line, color='0.6', ls=':', lw=1)
     axis.set_title(title, fontsize='small')
@@ -67,10 +67,6 @@ def curve_grid(
   figure.supxlabel(x_label, fontsize='medium')
   figure.supylabel(y_label, fontsize='medium')
   return with_legend(figure, axes[0])
-
-
-def _colour(k: int) -> str:
-  return COLOURS[k % len(COLOURS)]
 
 
 def _grid(count: int, columns: int, size: tuple[float, float], **options):

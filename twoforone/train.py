@@ -46,10 +46,10 @@ class Auxiliary(NamedTuple):
 
 
 class TrainingDivergedError(FloatingPointError):
-  """The loss stopped being finite; `state` is the last good one, `step` where it happened."""
+  """Loss or gradient was not finite; `state` is the last good one, `step` where it happened."""
 
   def __init__(self, step: int, state: TrainState):
-    super().__init__(f'loss: not finite in the steps up to {step}; '
+    super().__init__(f'loss or its gradient: not finite in the steps up to {step}; '
                      f'the state of step {int(state.step)} is kept')
     self.step, self.state = step, state
 
@@ -178,10 +178,11 @@ def _make_mean(loss: LossFn) -> Callable:
 
 
 def _in_parts(gradient: Callable, parts: int, params, keys, batch):
-  """The mean over equal parts of keys and batch."""
+  """The mean over equal parts of keys and batch; of a batch divided over devices each has some."""
   if parts == 1:
     return gradient(params, keys, batch)
-  split = jax.tree.map(lambda a: a.reshape(parts, -1, *a.shape[1:]), (keys, batch))
+  split = jax.tree.map(
+    lambda a: a.reshape(-1, parts, *a.shape[1:]).swapaxes(0, 1), (keys, batch))
   first = jax.eval_shape(gradient, params, *jax.tree.map(lambda a: a[0], split))
   zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), first)
   total, _ = jax.lax.scan(
@@ -271,13 +272,14 @@ def fit(
     progress: receives the state and the metrics of each chunk, [steps]; True ends the training.
 
   Raises:
-    TrainingDivergedError: when a loss is not finite; carries the last good state.
+    TrainingDivergedError: when a loss or gradient is not finite; carries the last good state.
   """
   while int(state.step) < num_steps:
     good = jax.tree.map(jnp.copy, state)
     state, metrics = chunk(state, key, data)
-    if not bool(jnp.isfinite(metrics.loss).all()):
-      bad = int(jnp.argmin(jnp.isfinite(metrics.loss)))
+    finite = jnp.isfinite(metrics.loss) & jnp.isfinite(metrics.gradient_norm)
+    if not bool(finite.all()):
+      bad = int(jnp.argmin(finite))
       raise TrainingDivergedError(int(good.step) + bad, good)
     if progress(state, metrics):
       break

@@ -200,28 +200,6 @@ def effective_size(weight: Float[np.ndarray, ' frames']) -> float:
   return float(weight.sum() ** 2 / np.square(weight).sum())
 
 
-def concatenate(datasets: Sequence[Dataset]) -> Dataset:
-  """The frames of all datasets, one after the other; runs are numbered on.
-
-  Raises:
-    ValueError: when there are none, the beads differ, or only some have forces.
-  """
-  if len({dataset.system.beads for dataset in datasets}) != 1:
-    raise ValueError(f'datasets: found {len(datasets)} with the beads '
-                     f'{[dataset.system.beads for dataset in datasets]}, expected the same in each')
-  with_forces = [dataset.forces is not None for dataset in datasets]
-  if any(with_forces) != all(with_forces):
-    raise ValueError(f'forces: found in {sum(with_forces)} of {len(datasets)} datasets, '
-                     'expected in all or none')
-  offsets = np.cumsum([0] + [dataset.run.max() + 1 for dataset in datasets[:-1]])
-  intervals = {dataset.interval for dataset in datasets}
-  return datasets[0]._replace(
-    x=np.concatenate([dataset.x for dataset in datasets]),
-    forces=np.concatenate([d.forces for d in datasets]) if all(with_forces) else None,
-    run=np.concatenate([d.run + offset for d, offset in zip(datasets, offsets, strict=True)]),
-    interval=intervals.pop() if len(intervals) == 1 else None)
-
-
 def data_scale(x: Float[np.ndarray, 'frames beads 3']) -> float:
   """Standard deviation of the centred positions over frames, beads and axes, in nm.
 

@@ -22,6 +22,7 @@ from twoforone.types import Beads, LossFn, NoiseLevelFn, ProjectFn, ScoreFn, Wei
 PartFn = Callable[[Beads, Beads], Beads]
 """`part(x_t, vector) -> [n,3]`: the part of a vector in which forces are used, linear in it."""
 
+CHUNK = 4096  # frames whose force is looked at at once
 Variance = Float[Array | np.ndarray, '*#shape'] | float
 
 
@@ -108,7 +109,11 @@ def fit_force_variance(
     project: as the loss's.
     part: as the loss's.
   """
-  square = jax.jit(jax.vmap(lambda x, f: part(x, project(f)) ** 2))(jnp.asarray(x), jnp.asarray(f))
+  @jax.jit
+  def square_of_all(frames):  # some at a time: a filter holds matrices of its bonds for each
+    return jax.lax.map(lambda xf: part(xf[0], project(xf[1])) ** 2, frames, batch_size=CHUNK)
+
+  square = square_of_all((jnp.asarray(x), jnp.asarray(f)))
   return np.asarray(square, np.float64).mean(axis=(0, 2))[:, None]
 
 
