@@ -58,9 +58,7 @@ def fit_prior(
     ValueError: for bonds that name no pair of beads, or no more frames than pairs.
   """
   num_beads = x.shape[1]
-  if len(bonds) == 0 or bonds.min() < 0 or bonds.max() >= num_beads or not np.diff(bonds).all():
-    raise ValueError(f'bonds: found {bonds.tolist()}, expected pairs of different beads '
-                     f'among 0 to {num_beads - 1}')
+  check_bonds(bonds, num_beads)
   pairs = stiff_pairs(bonds)
   if len(x) <= len(pairs):
     raise ValueError(f'x: found {len(x)} frames, expected more than {len(pairs)}, the bonds and '
@@ -83,6 +81,26 @@ def stiff_pairs(bonds: Int[np.ndarray, 'bonds 2']) -> Int[np.ndarray, 'pairs 2']
   neighbours = {i: {a + b - i for a, b in bonded if i in (a, b)} for i in np.ravel(bonded)}
   ends = {(i, j) for beads in neighbours.values() for i in beads for j in beads if i < j}
   return np.array(sorted(set(bonded)) + sorted(ends - set(bonded)))
+
+
+def other_pairs(
+  pairs: Int[np.ndarray, 'pairs 2'], num_beads: int
+) -> Int[np.ndarray, 'others 2']:
+  """All (i < j) of the beads that are not among the pairs (i < j)."""
+  apart = np.triu(np.ones((num_beads, num_beads), bool), 1)
+  apart[tuple(pairs.T)] = False
+  return np.argwhere(apart)
+
+
+def check_bonds(bonds: Int[np.ndarray, 'bonds 2'], num_beads: int) -> None:
+  """Nothing for bonds between different beads of `num_beads`.
+
+  Raises:
+    ValueError: for others, or none.
+  """
+  if len(bonds) == 0 or bonds.min() < 0 or bonds.max() >= num_beads or not np.diff(bonds).all():
+    raise ValueError(f'bonds: found {bonds.tolist()}, expected pairs of different beads '
+                     f'among 0 to {num_beads - 1}')
 
 
 def make_prior(prior: Prior, schedule: Schedule) -> EnergyFn:
@@ -163,10 +181,7 @@ def _make_walls(prior: Prior):
   A ball of radius a with an edge of width w: noise moves (a, w²) to (alpha a, alpha² w² +
   2 sigma²). Exact for a uniform density around it.
   """
-  stiff = {tuple(pair) for pair in prior.pairs.tolist()}
-  apart = [p for p in zip(*np.triu_indices(len(prior.bead_covariance), 1), strict=True)
-           if p not in stiff]
-  apart = np.array(apart, int).reshape(-1, 2)
+  apart = other_pairs(prior.pairs, len(prior.bead_covariance))
   closest, width = map(float, prior.wall)
 
   def walls(x, alpha, sigma):
@@ -240,12 +255,11 @@ def _fit_shells(square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _fit_wall(x: np.ndarray, pairs: np.ndarray) -> np.ndarray:
   """[edge, width] of the closest approach of beads that are in no pair; [0, 1] for none."""
-  apart = np.triu(np.ones((x.shape[1],) * 2, bool), 1)
-  apart[tuple(pairs.T)] = False
-  if not apart.any():
+  apart = other_pairs(pairs, x.shape[1])
+  if not len(apart):
     return np.array([0.0, 1.0])
   closest = np.full(len(x), np.inf)
-  for i, j in np.argwhere(apart):
+  for i, j in apart:
     closest = np.minimum(closest, np.linalg.norm(x[:, i] - x[:, j], axis=-1))
   edge, inside = np.quantile(closest, TAIL)
   return np.array([edge, (inside - edge) / TAIL_WIDTH])

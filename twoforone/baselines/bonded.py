@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from twoforone.geometry import angle, distances
-from twoforone.prior import stiff_pairs
+from twoforone.prior import check_bonds, other_pairs, stiff_pairs
 from twoforone.types import Beads, EnergyFn
 
 Bonds = Int[np.ndarray, 'bonds 2']
@@ -53,20 +53,7 @@ def bonded_quads(bonds: Bonds) -> Int[np.ndarray, 'quads 4']:
 
 def distant_pairs(num_beads: int, bonds: Bonds) -> Int[np.ndarray, 'pairs 2']:
   """Pairs (i < j) that are neither bonded nor the ends of an angle, for a repulsion."""
-  stiff = {tuple(pair) for pair in stiff_pairs(bonds).tolist()}
-  pairs = [p for p in zip(*np.triu_indices(num_beads, 1), strict=True) if p not in stiff]
-  return np.array(pairs, int).reshape(-1, 2)
-
-
-def check_bonds(bonds: Bonds, num_beads: int) -> None:
-  """Nothing for bonds between different beads of `num_beads`.
-
-  Raises:
-    ValueError: for others, or none.
-  """
-  if len(bonds) == 0 or bonds.min() < 0 or bonds.max() >= num_beads or not np.diff(bonds).all():
-    raise ValueError(f'bonds: found {bonds.tolist()}, expected pairs of different beads '
-                     f'among 0 to {num_beads - 1}')
+  return other_pairs(stiff_pairs(bonds), num_beads)
 
 
 def over_frames(

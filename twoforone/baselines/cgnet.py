@@ -16,14 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from twoforone.baselines.bonded import (
-  Bonds,
-  bonded_quads,
-  bonded_triples,
-  check_bonds,
-  over_frames,
-)
+from twoforone.baselines.bonded import Bonds, bonded_quads, bonded_triples, over_frames
 from twoforone.geometry import angle, dihedral, distances
+from twoforone.prior import check_bonds
 from twoforone.types import Beads, EnergyFn, LossFn, Scalar, ScoreFn
 
 FeatureFn = Callable[[Beads], Float[Array, ' features']]

@@ -177,7 +177,7 @@ def subset(dataset: Dataset, size: int, seed: int) -> Dataset:
   if not 1 <= size <= len(dataset.x):
     raise ValueError(f'size: found {size}, expected 1 to {len(dataset.x)}, the number of frames')
   frames = np.random.default_rng(seed).permutation(len(dataset.x))[:size]
-  return _take(dataset, np.sort(frames), None)
+  return take_frames(dataset, np.sort(frames), None)
 
 
 def resample(dataset: Dataset, size: int, seed: int) -> Dataset:
@@ -192,7 +192,7 @@ def resample(dataset: Dataset, size: int, seed: int) -> Dataset:
     raise ValueError(f'size: found {size}, expected at least 1')
   share = dataset.weight / dataset.weight.sum()
   frames = np.random.default_rng(seed).choice(len(share), size, p=share)
-  return _take(dataset, np.sort(frames), None)._replace(weight=None)
+  return take_frames(dataset, np.sort(frames), None)._replace(weight=None)
 
 
 def effective_size(weight: Float[np.ndarray, ' frames']) -> float:
@@ -240,11 +240,13 @@ def _split(
 ) -> Split:
   """Test are the runs of `fold`, validation a mask over frames of the other runs."""
   test = np.isin(dataset.run, fold)
-  return Split(_take(dataset, ~test & ~validation, interval),
-               _take(dataset, validation, interval), _take(dataset, test, dataset.interval))
+  return Split(take_frames(dataset, ~test & ~validation, interval),
+               take_frames(dataset, validation, interval),
+               take_frames(dataset, test, dataset.interval))
 
 
-def _take(dataset: Dataset, frames: np.ndarray, interval: float | None) -> Dataset:
+def take_frames(dataset: Dataset, frames: np.ndarray, interval: float | None) -> Dataset:
+  """Those frames (indices or a mask) with all that belongs to them, so far apart in time."""
   def take(values):
     return None if values is None else values[frames]
 

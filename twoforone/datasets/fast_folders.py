@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from twoforone.datasets import array_file
-from twoforone.datasets.dataset import Dataset, Split, check_frames, cut_runs
+from twoforone.datasets.dataset import Dataset, Split, check_frames, cut_runs, take_frames
 from twoforone.datasets.molecule import load_molecule
 from twoforone.units import NM_PER_ANGSTROM
 
@@ -130,15 +130,8 @@ def split_published(dataset: Dataset) -> Split:
   if validation < 1:
     raise ValueError(f'frames: found {size}, expected at least 10')
   order = np.random.RandomState(SHUFFLE_SEED).permutation(size)
-  return Split(*(_take(dataset, frames) for frames in np.split(
+  return Split(*(take_frames(dataset, frames, None) for frames in np.split(
     order, [size - validation - test, size - test])))
-
-
-def _take(dataset: Dataset, frames: np.ndarray) -> Dataset:
-  return dataset._replace(
-    x=dataset.x[frames], run=dataset.run[frames], interval=None,
-    **{field: getattr(dataset, field)[frames] for field in ('forces', 'weight')
-       if getattr(dataset, field) is not None})
 
 
 def _read_parts(table: pathlib.Path) -> list[pathlib.Path]:

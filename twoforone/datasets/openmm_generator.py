@@ -16,6 +16,8 @@ import numpy as np
 import openmm
 from openmm import app, unit
 
+from twoforone.datasets import cg_map
+
 CONSTRAINT_TOLERANCE = 1e-6
 FORCE_FIELD_FILES = {
   'implicit': ('amber99sbildn.xml', 'amber99_obc.xml'),
@@ -150,28 +152,16 @@ def make_simulation(
 def force_map(simulation: app.Simulation, beads: tuple[int, ...]) -> np.ndarray:
   """The 0/1 matrix [beads, atoms] that sums the forces of each bead's rigid group.
 
-  The rigid group of a bead is the bead atom with every atom joined to it by a constraint.
-  Moving the group as one body keeps every constraint, so the summed force is an unbiased
-  estimate of the mean force on the bead (Ciccotti et al. 2005).
+  The rigid group of a bead is the bead atom with every atom joined to it by constraints.
 
   Raises:
-    ValueError: when a constraint joins two beads, or a group touches another constraint.
+    ValueError: when two beads are in one rigid group (see `cg_map.force_map`).
   """
   system = simulation.system
-  matrix = np.zeros((len(beads), system.getNumParticles()))
-  row = {atom: k for k, atom in enumerate(beads)}
-  for bead in beads:
-    matrix[row[bead], bead] = 1.0
-  for k in range(system.getNumConstraints()):
-    i, j, _ = system.getConstraintParameters(k)
-    if i in row and j in row:
-      raise ValueError(f'beads: atoms {i} and {j} are joined by a constraint, keep one of them')
-    if i in row or j in row:
-      bead, other = (i, j) if i in row else (j, i)
-      matrix[row[bead], other] = 1.0
-  if (matrix.sum(axis=0) > 1).any():
-    raise ValueError('beads: two beads share a constrained atom, the force map does not exist')
-  return matrix
+  constraints = [system.getConstraintParameters(k)[:2] for k in range(system.getNumConstraints())]
+  atoms = np.eye(system.getNumParticles())
+  return cg_map.force_map(
+    cg_map.make_map(atoms[list(beads)]), np.array(constraints, int).reshape(-1, 2))
 
 
 def run(simulation: app.Simulation, *, num_frames: int, stride: int) -> Iterator[Frame]:
