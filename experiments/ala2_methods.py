@@ -15,7 +15,7 @@ import optax
 
 from experiments import ala2_flows, correcting, dynamics, fit, report_parts, stages, study
 from experiments.ala2_flows import Made, World, timed
-from twoforone import energy, force, langevin, train
+from twoforone import energy, force, langevin, optimizers
 from twoforone.baselines import (
   ala2_atoms,
   bonded,
@@ -96,7 +96,7 @@ def minimise_entropy(
   settings, start = config.entropy, time.monotonic()
   init_key, run_key, simulate_key = jax.random.split(key, 3)
   model, params = make_energy(config, world, init_key)  # that of the prior, which is stable
-  optimizer = optax.with_extra_args_support(train.adamw(
+  optimizer = optax.with_extra_args_support(optimizers.adamw(
     learning_rate=settings.learning_rate, final_learning_rate=0.01 * settings.learning_rate,
     num_steps=settings.updates, max_norm=settings.max_norm))
   sampler = make_sampler(model)
@@ -176,7 +176,7 @@ def fit_forces(config, world: World, key, folder: pathlib.Path, examples, valida
   projection = lipschitz.make_exact_projection(config.matching.lipschitz)
   fitted = fit.fit(
     loss, params, examples, validation, config.matching, fit_key, folder=folder,
-    constrain=lambda optimizer: train.with_projection(optimizer, *projection))
+    constrain=lambda optimizer: optimizers.with_projection(optimizer, *projection))
   return fitted, model
 
 

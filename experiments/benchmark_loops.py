@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments import measure
 from experiments.literal_attention import make_literal_transformer
-from twoforone import langevin, simulate, train, units
+from twoforone import langevin, optimizers, simulate, train, units
 from twoforone.energy import make_energy, make_score
 from twoforone.force import in_pieces, make_force_field
 from twoforone.losses import noise_levels
@@ -65,8 +65,8 @@ def training_loop(
   score = make_score(model.energy)
   draw_level = noise_levels.categorical_levels(noise_levels.higher_until_weights(SCHEDULE))
   loss = with_random_rotation(make_denoising_loss(score, SCHEDULE, draw_level=draw_level))
-  optimizer = train.adamw(learning_rate=1e-6, final_learning_rate=1e-6, num_steps=1)
-  step = train.make_train_step(loss, optimizer, ema_decay=train.warmup_ema(0.995),
+  optimizer = optimizers.adamw(learning_rate=1e-6, final_learning_rate=1e-6, num_steps=1)
+  step = train.make_train_step(loss, optimizer, ema_decay=optimizers.warmup_ema(0.995),
                                num_microbatches=num_microbatches)
   state = train.init_train_state(jax.tree.map(jnp.copy, model.params), optimizer)
   return measure.compile_loop(

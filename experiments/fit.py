@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.training import make_optimizer
-from twoforone import checkpoint, train
+from twoforone import checkpoint, optimizers, train
 from twoforone.types import LossFn, Params, PRNGKey
 
 
@@ -57,7 +57,7 @@ def fit(
     examples, validation: pytrees of arrays with a leading axis of frames.
     settings: num_steps, validate_every, batch_size, optimizer, learning_rate,
       final_learning_rate, weight_decay, max_norm, ema_decay.
-    constrain: of the optimizer, e.g. `train.with_projection`.
+    constrain: of the optimizer, e.g. `optimizers.with_projection`.
     folder: of the checkpoints; None keeps nothing.
     take: makes examples of rows, see `train.make_train_chunk`.
 
@@ -70,7 +70,7 @@ def fit(
   start = time.monotonic()
   key_fit, key_validation = jax.random.split(key)
   optimizer = constrain(make_optimizer(settings))
-  step = train.make_train_step(loss, optimizer, ema_decay=train.warmup_ema(settings.ema_decay))
+  step = train.make_train_step(loss, optimizer, ema_decay=optimizers.warmup_ema(settings.ema_decay))
   chunk = train.make_train_chunk(
     step, batch_size=settings.batch_size, num_steps=settings.validate_every, take=take)
   validate = train.make_validation(

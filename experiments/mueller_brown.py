@@ -20,7 +20,7 @@ from experiments import command_line, measure, report_mueller_brown, toy_scores
 from experiments.models import pick
 from experiments.toy_objectives import NOISE, T_MIN, make_loss, split_terms
 from experiments.training import OPTIMIZERS
-from twoforone import energy, geometry, train
+from twoforone import energy, geometry, optimizers, train
 from twoforone.datasets import potentials
 from twoforone.losses import classification, denoising, target_score
 from twoforone.losses.denoising import LabelFn
@@ -88,7 +88,7 @@ def make_training(config, objective, network, reduced, world) -> tuple[Callable,
 
   label = make_label(objective, world)
   step = train.make_train_step(make_loss(config, objective, reduced, label), optimizer,
-                               ema_decay=train.warmup_ema(settings.ema_decay))
+                               ema_decay=optimizers.warmup_ema(settings.ema_decay))
   chunk = train.make_train_chunk(step, batch_size=settings.batch_size, num_steps=1)
   keys = jax.random.split(jax.random.key(config.seed), (2, config.num_seeds))
   state = jax.jit(jax.vmap(init))(keys[0])

@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments import fit, toy_chains, toy_flows, toy_objectives, toys
 from experiments.toys import Found, Problem
-from twoforone import energy, geometry, sampler, train
+from twoforone import energy, geometry, optimizers, sampler
 from twoforone.baselines import (
   basis,
   cgnet,
@@ -139,7 +139,7 @@ def match_forces(config, problem: Problem, key, examples, validation) -> Found:
   fitted = fit.fit(
     cgnet.make_force_matching_loss(energy.make_score(model)), network.init(init_key, jnp.zeros(1)),
     examples, validation, settings, fit_key,
-    constrain=lambda optimizer: train.with_projection(optimizer, *projection))
+    constrain=lambda optimizer: optimizers.with_projection(optimizer, *projection))
   values, force = toys.on_grid(problem, lambda x: model(fitted.params, x, 0.0))
   simulated = toy_chains.simulate(config, problem, model, fitted.params, jax.random.fold_in(key, 1))
   return Found(values, force, None, fitted.seconds, simulated=simulated)

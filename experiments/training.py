@@ -18,13 +18,13 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from experiments import models, objectives
-from twoforone import checkpoint, sharding, train
+from twoforone import checkpoint, optimizers, sharding, train
 from twoforone.trajectory import write_atomically
 
 OPTIMIZERS = {
-  'adamw': train.adamw, 'muon': train.muon,
-  'adamw_exponential': functools.partial(train.adamw, schedule=train.exponential)}
-EMAS = {'warmup': train.warmup_ema, 'sparse': train.sparse_ema}
+  'adamw': optimizers.adamw, 'muon': optimizers.muon,
+  'adamw_exponential': functools.partial(optimizers.adamw, schedule=optimizers.exponential)}
+EMAS = {'warmup': optimizers.warmup_ema, 'sparse': optimizers.sparse_ema}
 
 
 def train_model(

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from twoforone import checks, energy, force, train
+from twoforone import checks, energy, force, optimizers, train
 from twoforone.baselines import boltzmann_generator as bg
 from twoforone.baselines import couplings, flow, marginal, splines
 from twoforone.datasets import potentials, toy_draws
@@ -238,7 +238,7 @@ def fit_by_likelihood(layers, density, x, *, rate, batch_size, num_steps):
   """The parameters of a flow after a training by Adam."""
   optimizer = optax.adam(optax.cosine_decay_schedule(rate, num_steps, alpha=0.01))
   step = train.make_train_step(bg.make_likelihood_loss(density), optimizer,
-                               ema_decay=train.warmup_ema(0.0))
+                               ema_decay=optimizers.warmup_ema(0.0))
   chunk = train.make_train_chunk(step, batch_size=batch_size, num_steps=num_steps)
   return train.fit(chunk, train.init_train_state(layers.init(KEY), optimizer), KEY, jnp.asarray(x),
                    num_steps=num_steps, progress=lambda *_: None).params

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from twoforone import geometry, train
+from twoforone import geometry, optimizers, train
 from twoforone.baselines import cgflow, flow, flow_cgnet, positions
 
 DATA = pathlib.Path(__file__).parent.parent / 'data' / 'ala2_implicit_atoms.npz'
@@ -139,12 +139,12 @@ def test_motions_leave_the_density_alone():
 def test_training_lowers_the_loss_and_finds_the_torsions():
   loss = model().loss
   step = train.make_train_step(
-    loss, train.adamw(learning_rate=1e-2, final_learning_rate=1e-3, num_steps=200),
+    loss, optimizers.adamw(learning_rate=1e-2, final_learning_rate=1e-3, num_steps=200),
     ema_decay=lambda step: 0.9)
   chunk = train.make_train_chunk(step, batch_size=64, num_steps=200)
   params = jax.jit(model().init)(jax.random.key(0))
   state = train.init_train_state(
-    params, train.adamw(learning_rate=1e-2, final_learning_rate=1e-3, num_steps=200))
+    params, optimizers.adamw(learning_rate=1e-2, final_learning_rate=1e-3, num_steps=200))
   state, metrics = chunk(state, jax.random.key(1), jnp.asarray(frames()))
   assert np.isfinite(metrics.loss).all()
   # (phi, psi) of the data are 1.5 nat below uniform; most of that is learned at once.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from twoforone import checks, train
+from twoforone import checks, optimizers, train
 from twoforone.baselines import bonded, cgnet
 from twoforone.datasets import potentials
 from twoforone.datasets.ala2 import load_ala2
@@ -175,8 +175,8 @@ def test_a_toy_learns_its_force():
   as_it_is = cgnet.Scaling(np.zeros(1), np.ones(1))
   energy = cgnet.make_cgnet_energy(network, cgnet.coordinates, as_it_is)
   loss = cgnet.make_force_matching_loss(make_score(energy))
-  optimizer = train.adamw(learning_rate=3e-2, final_learning_rate=3e-4, num_steps=600)
-  train_step = train.make_train_step(loss, optimizer, ema_decay=train.warmup_ema(0.9))
+  optimizer = optimizers.adamw(learning_rate=3e-2, final_learning_rate=3e-4, num_steps=600)
+  train_step = train.make_train_step(loss, optimizer, ema_decay=optimizers.warmup_ema(0.9))
   chunk = train.make_train_chunk(train_step, batch_size=256, num_steps=600)
   state = train.init_train_state(network.init(KEY, jnp.zeros(1)), optimizer)
   state = train.fit(chunk, state, KEY, (jnp.asarray(x), jnp.asarray(f)), num_steps=600,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests import systems
-from twoforone import checks, energy, geometry, train
+from twoforone import checks, energy, geometry, optimizers, train
 from twoforone.datasets import ala2, dataset
 from twoforone.losses import denoising, noise_levels
 from twoforone.networks.equivariant import EquivariantEnergy, fit_pair_statistics
@@ -152,10 +152,10 @@ def test_it_learns_alanine_better_than_a_gaussian():
 
   loss = make_loss(energy.make_score(energy.make_energy(model.apply, SCHEDULE, species)))
   gaussian = make_loss(systems.make_gaussian_score(SCHEDULE, 1.0))
-  optimizer = train.muon(
+  optimizer = optimizers.muon(
     learning_rate=1e-2, final_learning_rate=1e-4, num_steps=150, max_norm=10.0)
   chunk = train.make_train_chunk(
-    train.make_train_step(loss, optimizer, ema_decay=train.warmup_ema(0.99)),
+    train.make_train_step(loss, optimizer, ema_decay=optimizers.warmup_ema(0.99)),
     batch_size=64, num_steps=150)
   params = jax.jit(model.init)(jax.random.key(0), jnp.asarray(x[0]), T, jnp.asarray(species))
 

@@ -13,7 +13,7 @@ LAYERS = (  # modules of each layer, and the layers they may import from
   ({'networks', 'datasets'}, {0, 1}),
   ({'energy', 'prior', 'losses', 'sampler', 'resampled', 'force', 'langevin', 'sharding',
     'checkpoint', 'trajectory'}, {0, 1}),
-  ({'simulate', 'tempering', 'metropolis', 'train'}, {0, 1, 3}),
+  ({'simulate', 'tempering', 'metropolis', 'train', 'optimizers'}, {0, 1, 3}),
   ({'evaluation', 'checks', 'plots', 'plots_polymers', 'maps'}, {0, 1}),
   ({'baselines'}, {0, 1, 2, 3, 4}),
   ({'correction', 'reweighting'}, {0, 1, 6}),
@@ -24,7 +24,8 @@ SIDEWAYS = {('schedule', 'geometry'), ('resampled', 'sampler'), ('tempering', 's
             ('plots_polymers', 'plots'), ('maps', 'plots')}
 
 DOORS = {
-  'jax_md': {'twoforone/langevin'}, 'optax': {'twoforone/train', 'experiments/'},
+  'jax_md': {'twoforone/langevin'},
+  'optax': {'twoforone/train', 'twoforone/optimizers', 'experiments/'},
   'orbax': {'twoforone/checkpoint'}, 'flax': {'twoforone/networks/', 'twoforone/baselines/'},
   'openmm': {'twoforone/datasets/openmm_generator'},
   'mdtraj': {'twoforone/datasets/', 'twoforone/trajectory'},

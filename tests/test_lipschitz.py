@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from twoforone import train
+from twoforone import optimizers, train
 from twoforone.baselines import lipschitz
 
 LIMIT = 0.7
@@ -62,11 +62,11 @@ def test_it_holds_after_every_step_of_training(projection):
     h = jnp.tanh(x @ params['hidden']['kernel'] + params['hidden']['bias'])
     return jnp.sum((h @ params['small'] - 20 * x[0]) ** 2)
 
-  plain = train.adamw(learning_rate=0.05, final_learning_rate=0.05, num_steps=60)
+  plain = optimizers.adamw(learning_rate=0.05, final_learning_rate=0.05, num_steps=60)
   data = jax.random.normal(KEYS[0], (32, 6))
   norms, biases = [], []
-  for optimizer in (plain, train.with_projection(plain, *projection)):
-    train_step = train.make_train_step(loss, optimizer, ema_decay=train.warmup_ema(0.9))
+  for optimizer in (plain, optimizers.with_projection(plain, *projection)):
+    train_step = train.make_train_step(loss, optimizer, ema_decay=optimizers.warmup_ema(0.9))
     chunk = train.make_train_chunk(train_step, batch_size=8, num_steps=30)
     start = train.init_train_state(jax.tree.map(jnp.copy, PARAMS), optimizer)
     state = train.fit(chunk, start, KEYS[1], data, num_steps=60,

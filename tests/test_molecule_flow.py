@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from twoforone import train
+from twoforone import optimizers, train
 from twoforone.baselines import flow, molecule_flow
 from twoforone.baselines.boltzmann_generator import make_likelihood_loss
 
@@ -70,7 +70,7 @@ def test_training_lowers_the_loss():
   rng = np.random.default_rng(0)
   x = rng.normal(size=(2000, 8)) * 0.5
   x[:, 5:] += 0.5 * x[:, :1]
-  optimizer = train.adamw(learning_rate=1e-2, final_learning_rate=1e-3, num_steps=200)
+  optimizer = optimizers.adamw(learning_rate=1e-2, final_learning_rate=1e-3, num_steps=200)
   step = train.make_train_step(loss, optimizer, ema_decay=lambda step: 0.9)
   chunk = train.make_train_chunk(step, batch_size=64, num_steps=200)
   state = train.init_train_state(jax.jit(layers.init)(jax.random.key(0)), optimizer)

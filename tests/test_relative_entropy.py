@@ -18,7 +18,7 @@ from twoforone.datasets import potentials, toy_draws
 from twoforone.evaluation import profiles
 from twoforone.geometry import centre
 from twoforone.langevin import make_overdamped
-from twoforone.train import adamw
+from twoforone.optimizers import adamw
 
 GRID = jnp.linspace(-6, 6, 1201)[:, None, None]
 KEY = jax.random.key(0)

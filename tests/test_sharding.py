@@ -25,7 +25,7 @@ PROGRAM = """
 import sys
 import jax, jax.numpy as jnp, numpy as np
 from tests.systems import CHAIN, centred_harmonic_force, stretched_chain
-from twoforone import checkpoint, sharding
+from twoforone import checkpoint, optimizers, sharding
 from twoforone.langevin import make_langevin
 from twoforone.simulate import init_replicas, make_simulation
 
@@ -51,8 +51,8 @@ noise = schedule.cosine_schedule()
 def score(params, x, t):
   return params * make_gaussian_score(noise, 0.5)(None, x, t)
 loss = denoising.make_denoising_loss(score, noise, draw_level=noise_levels.uniform_times(0.1, 1.0))
-optimizer = train.adamw(learning_rate=0.05, final_learning_rate=0.05, num_steps=1)
-step = train.make_train_step(loss, optimizer, ema_decay=train.warmup_ema(0.9))
+optimizer = optimizers.adamw(learning_rate=0.05, final_learning_rate=0.05, num_steps=1)
+step = train.make_train_step(loss, optimizer, ema_decay=optimizers.warmup_ema(0.9))
 batches = sharding.make_mesh('batch', size=64)
 chunk = train.make_train_chunk(
   step, batch_size=64, num_steps=20, place=sharding.make_split(batches))
@@ -66,7 +66,7 @@ np.savez(sys.argv[2] + '_train.npz', params=trained.params, loss=metrics.loss)
 
 # Parts of a batch, and of the replicas whose force is made at once, stay divided.
 step = train.make_train_step(
-  loss, optimizer, ema_decay=train.warmup_ema(0.9), num_microbatches=4)
+  loss, optimizer, ema_decay=optimizers.warmup_ema(0.9), num_microbatches=4)
 chunk = train.make_train_chunk(
   step, batch_size=64, num_steps=20, place=sharding.make_split(batches))
 def gathers(function, *args):

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from twoforone import train
+from twoforone import optimizers, train
 
 DATA = jax.random.normal(jax.random.key(0), (64, 3))
-OPTIMIZER = train.adamw(learning_rate=0.05, final_learning_rate=0.01, num_steps=40)
+OPTIMIZER = optimizers.adamw(learning_rate=0.05, final_learning_rate=0.01, num_steps=40)
 KEY = jax.random.key(7)
 
 
@@ -21,7 +21,7 @@ def start():
   return train.init_train_state({'w': jnp.array([2.0, -1.0, 0.5])}, OPTIMIZER)
 
 
-TRAIN_STEP = train.make_train_step(loss, OPTIMIZER, ema_decay=train.warmup_ema(0.9))
+TRAIN_STEP = train.make_train_step(loss, OPTIMIZER, ema_decay=optimizers.warmup_ema(0.9))
 CHUNK = train.make_train_chunk(TRAIN_STEP, batch_size=8, num_steps=5)
 
 
@@ -39,7 +39,7 @@ def assert_equal(tree, other):
 
 
 def test_the_average_follows_its_recursion():
-  train_step = jax.jit(train.make_train_step(loss, OPTIMIZER, ema_decay=train.warmup_ema(0.7)))
+  train_step = jax.jit(train.make_train_step(loss, OPTIMIZER, ema_decay=optimizers.warmup_ema(0.7)))
   state, average = start(), np.array([2.0, -1.0, 0.5])
   for k in range(12):
     state, metrics = train_step(state, jax.random.fold_in(KEY, k), DATA[:8])
@@ -51,7 +51,7 @@ def test_the_average_follows_its_recursion():
 
 
 def test_warmup_ema():
-  decay = train.warmup_ema(0.999)
+  decay = optimizers.warmup_ema(0.999)
   np.testing.assert_allclose(decay(0), 0.0, atol=1e-7)
   np.testing.assert_allclose(decay(7), 0.75, rtol=1e-5)
   np.testing.assert_allclose(decay(10**6), 0.999, rtol=1e-6)
@@ -60,7 +60,7 @@ def test_warmup_ema():
 def test_sparse_ema_is_the_published_average():
   # Iteration n (from 1) is step n - 1. Acts at each tenth; a copy up to iteration 101; then
   # 1 - (1 + n - 101)^(-2/3), which reaches 0.995 near iteration 2930.
-  decay = np.asarray(jax.vmap(train.sparse_ema(0.995))(jnp.arange(4000)))
+  decay = np.asarray(jax.vmap(optimizers.sparse_ema(0.995))(jnp.arange(4000)))
   step = np.arange(4000)
   np.testing.assert_array_equal(decay[step % 10 != 0], 1.0)
   np.testing.assert_array_equal(decay[:101:10], 0.0)
@@ -71,7 +71,7 @@ def test_sparse_ema_is_the_published_average():
 
 
 def test_learning_rate_ends_of_the_cosine():
-  optimizer = train.adamw(learning_rate=0.3, final_learning_rate=0.01, num_steps=10)
+  optimizer = optimizers.adamw(learning_rate=0.3, final_learning_rate=0.01, num_steps=10)
   params = {'w': jnp.zeros(2)}
   opt_state, sizes = optimizer.init(params), []
   for _ in range(12):
@@ -85,11 +85,11 @@ def test_learning_rate_ends_of_the_cosine():
 
 def test_the_exponential_schedule_is_the_published_one_and_reaches_the_parameters():
   steps = np.array([0, 1, 250_000, 500_000, 2_000_000])
-  found = [train.exponential(1e-4, 2e-6, 500_000)(step) for step in steps]
+  found = [optimizers.exponential(1e-4, 2e-6, 500_000)(step) for step in steps]
   expected = 2e-6 + (1e-4 - 2e-6) * 0.1 ** (steps / 2e6)
   np.testing.assert_allclose(found, expected, rtol=1e-5)  # float32
-  optimizer = train.adamw(learning_rate=0.3, final_learning_rate=0.01, num_steps=1,
-                          schedule=train.exponential)
+  optimizer = optimizers.adamw(learning_rate=0.3, final_learning_rate=0.01, num_steps=1,
+                          schedule=optimizers.exponential)
   params, gradient = {'w': jnp.zeros(1)}, {'w': jnp.ones(1)}
   opt_state, sizes = optimizer.init(params), []
   for _ in range(3):
@@ -102,8 +102,9 @@ def test_clipping_limits_the_gradient_not_the_reported_norm():
   def steep(params, key, x):
     return 1e3 * jnp.sum(params['w'])
 
-  optimizer = train.adamw(learning_rate=0.1, final_learning_rate=0.1, num_steps=10, max_norm=1.0)
-  train_step = train.make_train_step(steep, optimizer, ema_decay=train.warmup_ema(0.9))
+  optimizer = optimizers.adamw(
+    learning_rate=0.1, final_learning_rate=0.1, num_steps=10, max_norm=1.0)
+  train_step = train.make_train_step(steep, optimizer, ema_decay=optimizers.warmup_ema(0.9))
   state, metrics = train_step(train.init_train_state({'w': jnp.zeros(4)}, optimizer), KEY, DATA[:2])
   np.testing.assert_allclose(metrics.gradient_norm, 2e3, rtol=1e-5)
   first_moment = next(leaf for leaf in jax.tree.leaves(state.opt_state) if leaf.shape == (4,))

@@ -3,7 +3,7 @@
   W <- W / max(1, s_max(W) / limit)
 
 after a step (Gouk et al. 2021; CGNet of Wang et al. 2019). With slopes of the activation up to one
-the energy is then limit^layers-Lipschitz in the features. `train.with_projection` plugs it in.
+the energy is then limit^layers-Lipschitz in the features. `optimizers.with_projection` plugs it in.
 """
 
 from collections.abc import Callable
