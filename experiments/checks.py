@@ -60,6 +60,8 @@ def check_model(config, model: models.Model, params, x: np.ndarray) -> list[dict
     row('translation error',
         worst(lambda x: checks.translation_error(model.score, params, x, t, jnp.ones(3))),
         'below', config.exact_limit),
+    row('net force', worst(lambda x: checks.net_force(model.score, params, x, t)), 'below',
+        config.exact_limit),
     row(f'rotation error, {config.num_rotations} angles per frame',
         worst(lambda x, key: checks.rotation_error(
           model.score, params, x, t, key, num_rotations=config.num_rotations).max(), keys),
