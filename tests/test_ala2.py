@@ -183,7 +183,7 @@ def test_checks_pass_on_the_trained_model(finished, tmp_path):
   config.update({'pretrained': str(finished[0] / 'model' / 'best'), 'num_frames': 3,
                  'num_rotations': 5})
   rows = checks.run(config, str(tmp_path))
-  assert [row['passed'] for row in rows] == [True] * 6
+  assert [row['passed'] for row in rows] == [True] * 7
   found = json.loads((tmp_path / 'residual.json').read_text())
   assert found['sigma'] == list(residual.SIGMAS) and (np.array(found['rms']) > 0).all()
   assert (tmp_path / 'checks.md').read_text().count('\n| 0.') == len(residual.SIGMAS)
