@@ -90,8 +90,9 @@ def evaluate_protein(
     samples, reference, reference=reference.x, training=training.x,
     measure=lambda x: measure(x, view),
     compare=lambda found, expected: compare(found, expected, view.offset), seed=seed)
+  held_out = compare_folds(reference, training, view.offset)
   for name, found in samples.items():
-    rows += training_rows(name, found, reference, training, view.offset, seed)
+    rows += training_rows(name, found, training, held_out, view.offset, seed)
   sets = {**samples, 'held-out runs': reference, 'training frames': training}
   if view.native is not None:
     for name, found in sets.items():
@@ -127,16 +128,16 @@ def compare_folds(found: Measured, expected: Measured, offset: int) -> Distances
 
 
 def training_rows(
-  name: str, found: Measured, reference: Measured, training: Measured, offset: int, seed: int
+  name: str, found: Measured, training: Measured, held_out: Distances, offset: int, seed: int
 ) -> list[Row]:
-  """Distances to what the model was asked for; the held-out runs may differ from it by more.
+  """Distances to what the model was asked for; the held-out runs, `held_out`, may differ by more.
 
   The floor is the mean distance of `DRAWS` sets of as many frames from `draw_again`.
   """
   rng = np.random.default_rng(seed)
   floors = [compare_folds(draw_again(training, found.frames, rng), training, offset)
             for _ in range(DRAWS)]
-  held_out, rows = compare_folds(reference, training, offset), []
+  rows = []
   for (metric, unit), value in compare_folds(found, training, offset).items():
     what, comma, which = metric.partition(',')
     rows.append(Row(
