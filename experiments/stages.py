@@ -32,7 +32,9 @@ from twoforone.simulate import Info, make_bond_check
 from twoforone.units import thermal_energy
 
 STARTS = ('samples', 'data')
-DRAW, SIMULATE, CORRECTOR, ROUND = 1, 2, 3, 4  # streams of random numbers; round k has ROUND + k
+# Folded into the key of the seed, round k as ROUND + k. The training splits that key too, and its
+# second and third are 1 and 2: harmless, for what it draws from them has other shapes and uses.
+DRAW, SIMULATE, CORRECTOR, ROUND = 1, 2, 3, 4
 EXTENDABLE = ('simulate.parts', 'simulate.formats', 'simulate.written_replicas',
               'sample.num_samples')  # fields that a run taken up again may change
 
