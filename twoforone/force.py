@@ -85,7 +85,7 @@ def in_pieces(force: ForceFn | PotentialFn, at_once: int) -> ForceFn | Potential
     whole, each = len(x) - rest, jax.vmap(force, (None, 0))
     if not whole:
       return each(params, x)
-    # Pieces are of every so manieth configuration: neighbours are on one device.
+    # A piece has every k-th configuration: neighbours are on one device, each piece on all.
     split = x[:whole].reshape(at_once, -1, *x.shape[1:]).swapaxes(0, 1)
     found = jax.lax.map(lambda x: each(params, x), split).swapaxes(0, 1)
     found = found.reshape(whole, *found.shape[2:])
