@@ -100,3 +100,15 @@ def test_pieces_give_the_same_forces_in_less_memory():
       for f in (force.in_pieces(field, 4), field)), rtol=1e-4, atol=1e-3)
   with pytest.raises(ValueError, match='at_once: found 0, expected at least 1'):
     force.in_pieces(field, 0)
+
+
+@pytest.mark.parametrize('at_once', [4, 20])
+def test_pieces_of_a_network_with_derivatives_of_its_own(at_once):
+  def field(params, x):
+    return jax.grad(lambda x: jnp.sum(jax.scipy.special.log_ndtr(x @ params)))(x)
+
+  params, x = jax.random.normal(jax.random.key(0), (3, 5)), jax.random.normal(
+    jax.random.key(1), (10, 8, 3))
+  every = [jax.jit(jax.vmap(f, (None, 0)))(params, x)
+           for f in (field, force.in_pieces(field, at_once))]
+  np.testing.assert_allclose(*every, rtol=1e-5, atol=1e-6)

@@ -82,7 +82,8 @@ def in_pieces(force: ForceFn | PotentialFn, at_once: int) -> ForceFn | Potential
   @jax.custom_batching.custom_vmap
   def many(params, x):
     rest = len(x) % at_once
-    whole, each = len(x) - rest, jax.vmap(force, (None, 0))
+    # Compiled by itself: JAX 0.10 cannot trace a mapped custom_jvp of the network once more.
+    whole, each = len(x) - rest, jax.jit(jax.vmap(force, (None, 0)))
     if not whole:
       return each(params, x)
     # A piece has every k-th configuration: neighbours are on one device, each piece on all.
