@@ -128,7 +128,7 @@ def read(path: pathlib.Path) -> PairCorrection:
     return PairCorrection(**{
       name: np.array(found[name], np.int32 if name == 'pairs' else np.float32)
       for name in PairCorrection._fields})
-  except (OSError, ValueError, KeyError) as error:
+  except (OSError, ValueError, KeyError, TypeError) as error:
     raise ValueError(f'{path}: cannot be read as a correction: {error!r}') from error
 
 

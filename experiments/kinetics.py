@@ -53,8 +53,10 @@ def run(config: ConfigDict, workdir: str) -> dict:
 
 def check_lags(lags: tuple[float, ...], interval: float) -> None:
   """Raises ValueError unless all lags are multiples of the interval between frames, both in ps."""
-  steps = np.array(lags) / interval if interval > 0 else np.array([0.5])
-  if np.any(np.abs(steps - np.round(steps)) > 1e-3) or np.any(steps < 0.5):
+  def fits(lag):
+    return round(lag / interval) >= 1 and abs(lag / interval - round(lag / interval)) <= 1e-3
+
+  if not (interval > 0 and all(map(fits, lags))):
     raise ValueError(f'lags: found {list(lags)} ps, expected multiples of the interval between '
                      f'frames, {interval:g} ps')
 

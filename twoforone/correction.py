@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from twoforone.baselines.basis import cubic_splines
-from twoforone.geometry import distances
+from twoforone.geometry import distances, other_pairs
 from twoforone.types import Beads, EnergyFn, Scalar
 
 CHUNK = 2000  # frames whose basis is held at once
@@ -44,9 +44,10 @@ class PairCorrection(NamedTuple):
 def pair_energy(params: PairCorrection, x: Beads, t: Scalar) -> Scalar:
   """Σ c · B(x) + Σ max(0, closest - d)² / (2 wall²) in kT, at the noise level it was fitted at."""
   del t
-  inside = jnp.maximum(jnp.asarray(params.closest) - distances(x, jnp.asarray(params.pairs)), 0)
+  d = distances(x, jnp.asarray(params.pairs))
+  inside = jnp.maximum(jnp.asarray(params.closest) - d, 0)
   # A product of matrices may lose digits.
-  splines = jnp.sum(params.coefficients * pair_splines(params, x))
+  splines = jnp.sum(params.coefficients * _splines(params, d))
   return splines + 0.5 * jnp.sum((inside / params.wall) ** 2)
 
 
@@ -55,8 +56,7 @@ def pair_splines(params: PairCorrection, x: Beads) -> Float[Array, 'P count']:
 
   Those of one distance sum to one. Beyond an end the value at the end is kept.
   """
-  return cubic_splines(distances(x, jnp.asarray(params.pairs)), jnp.asarray(params.low),
-                       jnp.asarray(params.high), params.coefficients.shape[1])
+  return _splines(params, distances(x, jnp.asarray(params.pairs)))
 
 
 def correct_energy(energy: EnergyFn) -> EnergyFn:
@@ -87,9 +87,7 @@ def no_correction(
   """
   if count < 4:
     raise ValueError(f'count: found {count} coefficients, expected at least 4 for cubic splines')
-  bonded = {tuple(sorted(map(int, bond))) for bond in bonds}
-  pairs = [pair for pair in zip(*np.triu_indices(x.shape[1], 1), strict=True)
-           if tuple(map(int, pair)) not in bonded]
+  pairs = other_pairs(bonds, x.shape[1])
   ends = np.array([np.quantile(np.linalg.norm(x[:, i] - x[:, j], axis=-1), (0, tail, 1 - tail))
                    for i, j in pairs]).reshape(-1, 3)
   wide = ends[:, 2] - ends[:, 1] > narrowest
@@ -97,7 +95,7 @@ def no_correction(
     raise ValueError(f'x: found no pair of the {x.shape[1]} beads that is free to move, expected '
                      'some to correct')
   closest, low, high = ends[wide].T.astype(np.float32)
-  return PairCorrection(np.array(pairs)[wide], low, high,
+  return PairCorrection(pairs[wide], low, high,
                         np.zeros((wide.sum(), count), np.float32), closest, np.float32(wall))
 
 
@@ -146,6 +144,11 @@ def measure_means(
   scatter = share[:, None] ** 2 * (total / counts[:, None] - mean) ** 2
   variance = scatter.sum(axis=0) * len(names) / (len(names) - 1)
   return mean, np.maximum(variance, 1 / len(x) ** 2)
+
+
+def _splines(params: PairCorrection, d: Float[Array, ' P']) -> Float[Array, 'P count']:
+  return cubic_splines(d, jnp.asarray(params.low), jnp.asarray(params.high),
+                       params.coefficients.shape[1])
 
 
 def _chunks(params: PairCorrection, x: np.ndarray):

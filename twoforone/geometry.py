@@ -86,6 +86,15 @@ def rmsd(x: Beads, reference: Beads) -> Scalar:
   return safe_norm(difference.ravel()) / np.sqrt(len(x))
 
 
+def other_pairs(
+  pairs: Int[np.ndarray, 'pairs 2'], num_beads: int
+) -> Int[np.ndarray, 'others 2']:
+  """All (i < j) of the beads that are not among the pairs, which may be in either order."""
+  apart = np.triu(np.ones((num_beads, num_beads), bool), 1)
+  apart[tuple(np.sort(pairs, axis=1).T)] = False
+  return np.argwhere(apart)
+
+
 def random_rotation(key: PRNGKey) -> Float[Array, '3 3']:
   """A Haar-uniform proper rotation, from a normalised quaternion of four normals."""
   w, x, y, z = jax.random.normal(key, (4,))

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from twoforone.geometry import centre, distances
+from twoforone.geometry import centre, distances, other_pairs
 from twoforone.schedule import Schedule
 from twoforone.types import EnergyFn
 
@@ -81,15 +81,6 @@ def stiff_pairs(bonds: Int[np.ndarray, 'bonds 2']) -> Int[np.ndarray, 'pairs 2']
   neighbours = {i: {a + b - i for a, b in bonded if i in (a, b)} for i in np.ravel(bonded)}
   ends = {(i, j) for beads in neighbours.values() for i in beads for j in beads if i < j}
   return np.array(sorted(set(bonded)) + sorted(ends - set(bonded)))
-
-
-def other_pairs(
-  pairs: Int[np.ndarray, 'pairs 2'], num_beads: int
-) -> Int[np.ndarray, 'others 2']:
-  """All (i < j) of the beads that are not among the pairs (i < j)."""
-  apart = np.triu(np.ones((num_beads, num_beads), bool), 1)
-  apart[tuple(pairs.T)] = False
-  return np.argwhere(apart)
 
 
 def check_bonds(bonds: Int[np.ndarray, 'bonds 2'], num_beads: int) -> None:

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from twoforone.geometry import angle, distances
-from twoforone.prior import check_bonds, other_pairs, stiff_pairs
+from twoforone.geometry import angle, distances, other_pairs
+from twoforone.prior import check_bonds, stiff_pairs
 from twoforone.types import Beads, EnergyFn
 
 Bonds = Int[np.ndarray, 'bonds 2']

@@ -159,9 +159,9 @@ def force_map(simulation: app.Simulation, beads: tuple[int, ...]) -> np.ndarray:
   """
   system = simulation.system
   constraints = [system.getConstraintParameters(k)[:2] for k in range(system.getNumConstraints())]
-  atoms = np.eye(system.getNumParticles())
-  return cg_map.force_map(
-    cg_map.make_map(atoms[list(beads)]), np.array(constraints, int).reshape(-1, 2))
+  matrix = np.zeros((len(beads), system.getNumParticles()))
+  matrix[np.arange(len(beads)), list(beads)] = 1
+  return cg_map.force_map(cg_map.make_map(matrix), np.array(constraints, int).reshape(-1, 2))
 
 
 def run(simulation: app.Simulation, *, num_frames: int, stride: int) -> Iterator[Frame]:
