@@ -1,4 +1,4 @@
-"""What the numbers of the `consistent` objective are chosen by: each of them changed, alone.
+"""What the `consistent` objective is chosen by: its parts and its numbers, each changed alone.
 
 All runs are scored on validation frames. Leaves choices.md, .json and .png, and a folder for each
 run (`experiments.study`).
@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from experiments import command_line, study
 
-HEADING = ('# Choices of the objective\n\nOne number changed in each row, all against validation '
+HEADING = ('# Choices of the objective\n\nOne thing changed in each row, all against validation '
            'frames. Mean over the training seeds ± their standard deviation.')
 
 

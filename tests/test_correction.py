@@ -203,7 +203,7 @@ def test_what_the_simulation_has_not_seen_gets_no_well():
   assert not seen.all() and not found.coefficients[~seen].any()
 
 
-def test_means_have_the_scatter_of_the_runs():
+def test_means_have_the_scatter_of_the_runs(monkeypatch):
   x = np.concatenate([draw(mean, 1000, seed) for seed, mean in enumerate((0.45, 0.50, 0.58))])
   start = correction.no_correction(x, BONDS, count=5)
   values = correction.evaluate_splines(start, x)
@@ -217,6 +217,8 @@ def test_means_have_the_scatter_of_the_runs():
 
   check(np.repeat([4, 2, 9], 1000), np.split(np.arange(3000), 3))
   check(np.zeros(3000, int), np.split(np.arange(3000), 10))  # one run: ten pieces of time
+  monkeypatch.setattr(correction, 'VALUES', 700 * start.coefficients.size)  # 700 frames at a time
+  check(np.repeat([4, 2, 9], 1000), np.split(np.arange(3000), 3))
 
 
 ONE = np.ones(1)

@@ -268,3 +268,20 @@ def test_chain_features_are_smooth_where_a_raw_dihedral_jumps():
   raw, smooth = (structure.chain_features(x, raw=flag) for flag in (True, False))
   assert raw.shape == (2, 1 + 6) and smooth.shape == (2, 2 + 6)
   assert abs(raw[0, 0] - raw[1, 0]) > 6 and np.abs(smooth[0] - smooth[1]).max() < 0.01
+
+
+def test_long_chains_are_looked_at_in_smaller_pieces(monkeypatch):
+  x = np.random.default_rng(0).standard_normal((50, 6, 3)).astype(np.float32)
+  whole = structure.pair_histograms(x), structure.closest_pairs(x)
+  monkeypatch.setattr(structure, 'MOST_PAIRS', 7 * 18)  # of six beads seven frames at a time
+  assert [count for _, count in structure.chunks(x, 4096)] == 7 * [7] + [1]
+  for one, other in zip((structure.pair_histograms(x), structure.closest_pairs(x)), whole,
+                        strict=True):
+    np.testing.assert_array_equal(one, other)
+
+
+def test_features_of_a_long_chain_are_of_beads_evenly_along_it():
+  x = np.random.default_rng(0).standard_normal((2, 127, 3)).astype(np.float32)
+  found = structure.chain_features(x)
+  assert found.shape == (2, 2 * 124 + 64 * 63 // 2)
+  np.testing.assert_array_equal(found[:, 2 * 124:], structure.pair_distances(x[:, ::2]))

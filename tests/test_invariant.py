@@ -49,9 +49,11 @@ def test_quads_of_a_chain(beads, count):
   assert len({tuple(quad) for quad in quads}) == count
 
 
-@pytest.mark.parametrize('block', [50, 7])  # 7 leaves one over
-def test_statistics_are_those_of_the_frames(block, monkeypatch):
-  monkeypatch.setattr(invariant, 'BLOCK', block)
+# 7 leaves one over; 70 distances are 7 frames of ten pairs.
+@pytest.mark.parametrize('limits', [{}, {'FRAMES': 7}, {'VALUES': 70}])
+def test_statistics_are_those_of_the_frames(limits, monkeypatch):
+  for name, value in limits.items():
+    monkeypatch.setattr(invariant, name, value)
   x = np.random.default_rng(0).standard_normal((50, 5, 3)).astype(np.float32)
   found = fit_invariants(x)
   d = np.linalg.norm(x[:, found.pairs[:, 0]] - x[:, found.pairs[:, 1]], axis=-1)

@@ -142,11 +142,13 @@ def test_choices_change_one_number_each_and_never_see_the_held_out_run(tmp_path)
   whole, seen = (ala2.load_split(chosen) for chosen in (ala2_config.get_config(), base))
   np.testing.assert_array_equal(seen.test.x, whole.validation.x)
   assert not set(seen.test.run) & set(whole.test.run)
-  for name in choices_config.CHANGES:
+  numbers = set(choices_config.CHANGES) - set(consistency_config.CHANGES)
+  assert {'consistent', 'plain', 'with prior'} < set(choices_config.CHANGES) - numbers
+  for name in numbers:
     chosen = study.configure(config, name, 0, tmp_path).to_dict()
     differ = [field for part in ('loss', 'train') for field, value in chosen[part].items()
               if value != base.to_dict()[part][field]]
-    assert differ == ([] if name == 'consistent' else [name.split()[0]])
+    assert differ == [name.split()[0]]
   base.data.scored_on = 'test'
   with pytest.raises(ValueError, match='scored_on'):
     ala2.load_split(base)

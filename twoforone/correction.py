@@ -19,6 +19,7 @@ from twoforone.geometry import distances, other_pairs
 from twoforone.types import Beads, EnergyFn, Scalar
 
 CHUNK = 2000  # frames whose basis is held at once
+VALUES = 25_000_000  # of that basis: fewer frames of long chains
 Basis = Float[np.ndarray, ' k']
 
 
@@ -152,7 +153,8 @@ def _splines(params: PairCorrection, d: Float[Array, ' P']) -> Float[Array, 'P c
 
 
 def _chunks(params: PairCorrection, x: np.ndarray):
-  """(first frame, B of CHUNK frames [CHUNK, k]) along x."""
+  """(first frame, B of the frames of a chunk [size, k]) along x."""
   many = jax.jit(jax.vmap(lambda x: pair_splines(params, x).ravel()))
-  for begin in range(0, len(x), CHUNK):
-    yield begin, np.asarray(many(jnp.asarray(x[begin:begin + CHUNK], jnp.float32)))
+  size = min(CHUNK, max(1, VALUES // params.coefficients.size))
+  for begin in range(0, len(x), size):
+    yield begin, np.asarray(many(jnp.asarray(x[begin:begin + size], jnp.float32)))

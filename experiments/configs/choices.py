@@ -1,4 +1,4 @@
-"""The numbers of the `consistent` objective, each changed alone and scored on validation frames.
+"""What the `consistent` objective is chosen by: its parts and numbers, on validation frames.
 
   python -m experiments.choices --workdir=runs/choices
 
@@ -7,10 +7,11 @@ Four minutes a run on one CPU core. A stopped study goes on.
 
 from ml_collections import ConfigDict
 
-from experiments.configs import study
+from experiments.configs import consistency, study
 
 CHANGES = {
-  'consistent': {},
+  **{name: consistency.CHANGES[name] for name in (
+    'consistent', 'plain', 'plain, raised level', 'with prior')},
   **{f'{name} {value:g}': {'loss': {name: value}} for name, value in (
     ('low_noise_fraction', 0.25), ('low_noise_fraction', 0.75),
     ('sigma_min', 0.002), ('sigma_min', 0.008), ('sigma_min', 0.016),

@@ -1,8 +1,8 @@
 """Internal coordinates, pair distances and basins of any number of frames, in bounded memory.
 
 Positions are numpy [..., n, 3] in nm with any leading axes (frame, replica, temperature). Frames
-go through jit + vmap `CHUNK` at a time. Of very many frames take what is counted (histograms,
-`closest_pairs`) or one internal coordinate after the other (`chain_columns`).
+go through jit + vmap `CHUNK` at a time, of long chains fewer. Of very many frames take what is
+counted (histograms, `closest_pairs`) or one internal coordinate after the other (`chain_columns`).
 """
 
 import functools
@@ -16,7 +16,9 @@ from jaxtyping import Bool, Float
 from twoforone import geometry
 from twoforone.evaluation import densities
 
-CHUNK = 4096  # frames; 50 MB of pair distances for 80 beads
+CHUNK = 4096  # frames
+MOST_PAIRS = CHUNK * 80 * 80 // 2  # distances at a time, 50 MB: fewer frames of longer chains
+MOST_BEADS = 64  # whose distances TICA sees: its matrices are of all pairs of pairs
 
 Positions = Float[np.ndarray, '*frames beads 3']
 
@@ -131,12 +133,16 @@ def pair_distance_js(
 def chain_features(x: Positions, *, raw: bool = False) -> Float[np.ndarray, '*frames features']:
   """Dihedrals along the chain as sine and cosine, then all pair distances [nm]: input for TICA.
 
+  Of chains of more than 64 beads the distances of 64, evenly along the chain.
+
   Args:
     raw: the dihedrals themselves [rad], as Arts et al. (2023); they jump at ±pi.
   """
   dihedrals = internal_coordinates(x).dihedrals
   angles = [dihedrals] if raw else [np.sin(dihedrals), np.cos(dihedrals)]
-  return np.concatenate([*angles, pair_distances(x)], axis=-1)
+  num_beads = x.shape[-2]
+  beads = np.linspace(0, num_beads - 1, min(num_beads, MOST_BEADS)).round().astype(int)
+  return np.concatenate([*angles, pair_distances(x[..., beads, :])], axis=-1)
 
 
 def phi_psi(x: Float[np.ndarray, '*frames beads 3']) -> Float[np.ndarray, '*frames 2']:
@@ -174,11 +180,15 @@ def _distances(x, pairs):
 
 
 def chunks(x: Positions, chunk: int) -> Iterator[tuple[np.ndarray, int]]:
-  """The frames in chunks of one shape, the last filled up with zeros, and how many are real."""
+  """The frames in chunks of one shape, the last filled up with zeros, and how many are real.
+
+  Chunks of long chains are smaller: no more than `MOST_PAIRS` distances each.
+  """
   frames = x.reshape(-1, *x.shape[-2:])
   if not len(frames):
     raise ValueError('x: found no frames')
-  chunk = min(chunk, len(frames))
+  most = max(1, 2 * MOST_PAIRS // x.shape[-2] ** 2)
+  chunk = min(chunk, most, len(frames))
   for start in range(0, len(frames), chunk):
     part = frames[start:start + chunk]
     yield np.pad(part, ((0, chunk - len(part)), (0, 0), (0, 0))), len(part)

@@ -20,7 +20,8 @@ from twoforone.networks.noise_features import make_noise_features
 from twoforone.schedule import Schedule
 from twoforone.types import Beads, Scalar
 
-BLOCK = 10_000  # frames measured at a time: of 56 beads a million do not fit into memory
+FRAMES = 10_000  # measured at a time: of 56 beads a million do not fit into memory
+VALUES = 20_000_000  # of their distances: fewer frames of long chains
 
 
 class Invariants(NamedTuple):
@@ -64,7 +65,8 @@ def fit_invariants(x: Float[np.ndarray, 'frames beads 3']) -> Invariants:
   quads = chain_quads(num_beads)
   measure = jax.jit(jax.vmap(lambda x: (distances(x, pairs), signed_volumes(x, quads))))
   d_sum, d_square, v_square = 0.0, 0.0, 0.0
-  for block in np.array_split(x, -(-num_frames // BLOCK)):
+  most = min(FRAMES, max(1, VALUES // len(pairs)))
+  for block in np.array_split(x, -(-num_frames // most)):
     d, v = (np.asarray(values, np.float64) for values in measure(block))
     d_sum, d_square = d_sum + d.sum(0), d_square + (d**2).sum(0)
     v_square = v_square + (v**2).sum(0)
