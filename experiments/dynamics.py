@@ -51,6 +51,8 @@ def simulate_to_disk(
 ) -> list[BlowUp]:
   """Simulates until the folder holds `num_parts` parts; returns the lost replicas.
 
+  Dynamics that accept or reject their steps leave the share accepted in metropolis.json.
+
   Args:
     x: starting positions [nm]; used only when the folder holds no part.
     kT: thermal energy of each thermostat [kJ/mol].
@@ -69,11 +71,17 @@ def simulate_to_disk(
               'potential': potential is not None, 'key': fingerprint(jax.random.key_data(key))}
   run = make_simulation(integrator, num_frames=frames_per_part, stride=stride, check=check,
                         potential=potential)
-  return run_to_disk(
+  state, lost = run_to_disk(
     lambda params, state: run(params, state, kT), params,
     init_replicas(integrator, params, key, x, kT), folder, num_parts=num_parts,
     steps_per_part=frames_per_part * stride * x.shape[0], replicas=x.shape[0], settings=settings,
-    find_lost=lambda state: blow_ups(state, stride * dt), **callbacks)[1]
+    find_lost=lambda state: blow_ups(state, stride * dt), **callbacks)
+  if hasattr(state.dynamics, 'accepted') and sharding.is_first():
+    sound = np.asarray(state.lost_frame) < 0
+    shares = np.asarray(state.dynamics.accepted)[sound] / max(int(state.frame) * stride, 1)
+    trajectory.write_json(pathlib.Path(folder) / 'metropolis.json', {
+      'accepted steps': float(shares.mean()) if sound.any() else None})
+  return lost
 
 
 def run_to_disk(

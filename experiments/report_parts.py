@@ -72,7 +72,8 @@ def notes(
     f'{settings.level}, {settings.dt * 1000:g} fs, friction {settings.friction:g}/ps, '
     f'{settings.temperature:g} K, {settings.integrator}; started from '
     f'{"samples" if settings.start == "samples" else "training frames"}.',
-    *tempering_notes(config, folder), *(f'Lost: {blow_up}' for blow_up in lost)]
+    *tempering_notes(config, folder), *metropolis_notes(folder),
+    *(f'Lost: {blow_up}' for blow_up in lost)]
 
 
 def resampling_notes(settings) -> list[str]:
@@ -102,6 +103,15 @@ def tempering_notes(config, folder: pathlib.Path) -> list[str]:
   summary = '; '.join(f'{name}: {value}' for name, value in found.items())
   return ['The lowest rung of parallel tempering, an exchange every '
           f'{ladder.exchange_every} steps; {summary}.']
+
+
+def metropolis_notes(folder: pathlib.Path) -> list[str]:
+  """How many steps were accepted, where they could be rejected."""
+  path = folder / 'simulation' / 'metropolis.json'
+  if not path.exists():
+    return []
+  share = json.loads(path.read_text())['accepted steps']
+  return [f'Of the Metropolis steps {share:.4f} were accepted.'] if share is not None else []
 
 
 def thermal_rows(

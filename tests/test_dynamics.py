@@ -24,6 +24,7 @@ from tests.systems import (
 )
 from twoforone import trajectory
 from twoforone.langevin import make_langevin
+from twoforone.metropolis import make_metropolis_langevin
 
 
 def run(folder, num_parts=4, params=400.0, settings=None, force=centred_harmonic_force,
@@ -53,6 +54,22 @@ def test_interrupted_runs_equal_an_uninterrupted_one(tmp_path):
   assert [p.parts for p in seen] == [2, 3, 4] and seen[-1].seconds_left == 0
   assert all(p.replica_steps_per_second > 0 and p.lost == [] for p in seen)
   assert run(tmp_path / 'resumed') == []  # nothing left to do
+
+
+def test_accepted_steps_are_counted_over_all_parts(tmp_path):
+  integrator = make_metropolis_langevin(
+    centred_harmonic_force, centred_harmonic_potential, mass=CHAIN.mass, dt=0.06, friction=5.0)
+  found = []
+  for name, parts in (('whole', (4,)), ('resumed', (1, 4))):
+    for num_parts in parts:
+      dynamics.simulate_to_disk(
+        integrator, jnp.float32(400.0), jax.random.key(0), stretched_chain(3), jnp.ones(3),
+        tmp_path / name, num_parts=num_parts, frames_per_part=5, stride=4, dt=0.06, settings={},
+        potential=centred_harmonic_potential, progress=lambda _: None)
+    found.append(json.loads((tmp_path / name / 'metropolis.json').read_text())['accepted steps'])
+  # Of 3 replicas, 4 parts of 5 frames, 4 steps apart: some are rejected.
+  assert found[0] == found[1] and 0 < found[0] < 1
+  assert abs(found[0] * 240 - round(found[0] * 240)) < 1e-9
 
 
 def test_every_part_is_handed_on_also_those_from_before_a_restart(tmp_path):

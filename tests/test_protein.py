@@ -536,8 +536,11 @@ def test_the_report_says_whether_the_parts_share_runs(tmp_path, kind):
   config.data.split = kind
   split = molecules.split_data(config, data)
   shared = bool(set(split.test.run) & set(split.train.run))
-  first = report_parts.notes(config, tmp_path, split, np.zeros((2, 1, BEADS, 3)), [],
-                             *report_protein.name_parts(config, split))[0]
+  (tmp_path / 'simulation').mkdir()
+  (tmp_path / 'simulation' / 'metropolis.json').write_text('{"accepted steps": 0.75}')
+  first, *_, last = report_parts.notes(config, tmp_path, split, np.zeros((2, 1, BEADS, 3)), [],
+                                       *report_protein.name_parts(config, split))
+  assert last == 'Of the Metropolis steps 0.7500 were accepted.'
   assert shared == (kind == 'published')
   assert ('the parts share runs and leak' in first) == shared
   assert ('frames of the other runs' in first) == ('Held out: runs 0,' in first) == (not shared)
