@@ -10,7 +10,7 @@ import pathlib
 import numpy as np
 
 from experiments import dynamics, ladders, models, report_parts, uses
-from twoforone import correction, energy, reweighting
+from twoforone import correction, energy, reweighting, sharding
 from twoforone.correction import PairCorrection
 from twoforone.datasets.dataset import Split
 from twoforone.evaluation import uncertainty
@@ -92,11 +92,10 @@ def corrected(model: models.Model, params, found: PairCorrection | None):
 def improve(
   config, model: models.Model, split: Split, x: np.ndarray, lost: int, folder: pathlib.Path,
   before: PairCorrection | None
-) -> PairCorrection:
-  """The correction that the model needs after this round.
+) -> None:
+  """Writes the correction that the model needs after this round, to be read with `read_round`.
 
-  It is kept in correction.json and read from there: a simulation that goes on needs the same
-  numbers to the last digit.
+  Every simulation with it, of every process, has to have the same numbers to the last digit.
 
   Args:
     model: without a correction.
@@ -107,14 +106,24 @@ def improve(
   Raises:
     ValueError: when fewer than two replicas of the round are sound.
   """
-  path = folder / 'correction.json'
-  if not path.exists():
-    sound = x[:, report_parts.sound_replicas(x)]
-    if not len(x) or sound.shape[1] < 2:
-      raise ValueError(f'simulate.correction: found {sound.shape[1] if len(x) else 0} sound '
-                       f'replicas of {x.shape[1]} in {folder}, expected at least 2')
-    write_json(path, fit(config, model, split, sound, before) | {'replicas lost': lost})
-  return read(path)
+  sound = x[:, report_parts.sound_replicas(x)]
+  if not len(x) or sound.shape[1] < 2:
+    raise ValueError(f'simulate.correction: found {sound.shape[1] if len(x) else 0} sound '
+                     f'replicas of {x.shape[1]} in {folder}, expected at least 2')
+  if sharding.is_first():
+    write_json(folder / 'correction.json',
+               fit(config, model, split, sound, before) | {'replicas lost': lost})
+  sharding.wait('correction')
+
+
+def is_done(folder: pathlib.Path) -> bool:
+  """Whether the round in `folder` has left its correction."""
+  return (folder / 'correction.json').exists()
+
+
+def read_round(folder: pathlib.Path) -> PairCorrection:
+  """The correction that the round in `folder` has left."""
+  return read(folder / 'correction.json')
 
 
 def read(path: pathlib.Path) -> PairCorrection:
@@ -135,7 +144,7 @@ def read(path: pathlib.Path) -> PairCorrection:
 def read_last(config, folder: pathlib.Path) -> PairCorrection | None:
   """That of the last round of the simulation in `folder`; None for a config without one."""
   rounds = config.simulate.correction.rounds
-  return read(round_folder(folder, rounds - 1) / 'correction.json') if rounds else None
+  return read_round(round_folder(folder, rounds - 1)) if rounds else None
 
 
 def fit(

@@ -88,7 +88,7 @@ def fit(
   def progress(state, metrics):
     nonlocal best
     step, value = int(state.step), validate(state.ema_params, key_validation, validation)
-    if value < best.validation:
+    if value < best.validation or jnp.isnan(best.validation):
       best = jax.tree.map(jnp.copy, Best(state.ema_params, value, state.step, best.seconds))
     best = best._replace(seconds=jnp.asarray(before + time.monotonic() - start))
     if folder is not None:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import models, uses
+from experiments import models, report_parts, uses
 from twoforone.evaluation import densities, structure
 from twoforone.losses.denoising import make_loss_by_sigma
 from twoforone.schedule import level_time, reached
@@ -28,8 +28,8 @@ def make_milestone(
   """milestone(params, key) -> name -> value; `params` are the energy's.
 
   `loss sigma=...` is the plain denoising loss at each of `SIGMAS`. With `train.milestone.samples` >
-  0, `js iid` is the JS of that many samples; `js level k` and `lost level k` are of a short
-  simulation for each of `train.milestone.levels`, started from the samples.
+  0, `js iid` is the JS of that many samples, those `samples not finite` left out; `js level k` and
+  `lost level k` are of a short simulation for each of `train.milestone.levels`, started from them.
 
   Args:
     x_validation: frames [F, n, 3] in nm.
@@ -49,9 +49,13 @@ def make_milestone(
     if not settings.samples:
       return values
     x = draw(params, key, (settings.samples, len(system.beads), 3)) * model.scale
-    values['js iid'] = js(np.asarray(x), x_validation)
+    x = report_parts.finite_samples(np.asarray(x))
+    values['samples not finite'] = float(settings.samples - len(x))
+    if not len(x):
+      return values
+    values['js iid'] = js(x, x_validation)
     for level, simulate in simulations.items():
-      state, frames_made = simulate(params, key, x[:config.simulate.replicas])
+      state, frames_made = simulate(params, key, jnp.asarray(x[:config.simulate.replicas]))
       lost = np.asarray(state.lost_frame) >= 0
       values[f'lost level {level}'] = float(lost.sum())
       values[f'js level {level}'] = (

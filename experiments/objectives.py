@@ -35,13 +35,14 @@ class Phase(NamedTuple):
 def make_phases(config, model: Model, label: LabelFn = denoising.noise_label) -> list[Phase]:
   """The phases of a training, first to last; each starts at a whole chunk.
 
-  The costly or disturbing terms of `config.loss` come in where their `..._from` says. `label` is
-  what the score is trained on, from `make_label`.
+  The costly or disturbing terms of `config.loss` come in where their `..._from` says, with the last
+  chunk at the latest. `label` is what the score is trained on, from `make_label`.
   """
-  def step_of(fraction):
-    return round(fraction * config.train.num_steps / config.train.chunk) * config.train.chunk
+  settings, last = config.loss, config.train.num_steps // config.train.chunk - 1
 
-  settings = config.loss
+  def step_of(fraction):
+    return min(round(fraction * (last + 1)), last) * config.train.chunk
+
   classify = step_of(settings.classification_from) if settings.classification else 0
   planck = step_of(settings.fokker_planck_from) if settings.fokker_planck else 0
   phases = []

@@ -24,7 +24,7 @@ from experiments import (
   training,
   uses,
 )
-from twoforone import checkpoint, trajectory
+from twoforone import checkpoint, sharding, trajectory
 from twoforone.datasets import dataset
 from twoforone.evaluation import temperature
 from twoforone.schedule import level_time
@@ -88,6 +88,10 @@ def check_samples(config) -> None:
   if not settings.corrector_friction > 0:
     raise ValueError(f'sample.corrector_friction: found {settings.corrector_friction}, expected a '
                      'positive number')
+  if settings.kind == 'ancestral' and settings.num_steps != config.schedule.num_steps:
+    raise ValueError(f'sample.num_steps: found {settings.num_steps}, expected '
+                     f'{config.schedule.num_steps}: ancestral sampling takes every level of the '
+                     'schedule')
   copies = dynamic.replicas * dynamic.tempering.rungs
   if settings.num_samples < copies:
     raise ValueError(f'sample.num_samples: found {settings.num_samples}, expected at least '
@@ -156,7 +160,10 @@ def find_model(folder: str) -> pathlib.Path:
 def start_model(config, system):
   """The model of `train.start` for the loss of `config`, and the energy's first parameters."""
   loss = config.loss.copy_and_resolve_references()
-  trained, params = load_model(config.train.start, config, system)
+  card = checkpoint.read_card(find_model(config.train.start))
+  # The weights may be of another temperature: they are only where this training starts.
+  trained, params = load_model(
+    config.train.start, config, system._replace(temperature=card['system']['temperature']))
   config.loss.update(loss)
   return models.make_model(config, system, trained.scale, trained.statistics), params
 
@@ -233,11 +240,12 @@ def simulate(
   system, found = split.train.system, None
   for k in range(config.simulate.correction.rounds):
     place = correcting.round_folder(folder, k)
-    x, _, lost = run_replicas(
-      correcting.round_config(config, split), *correcting.corrected(model, params, found), system,
-      start, place, stream=ROUND + k)
-    found = correcting.improve(
-      config, model, split, x, report_parts.count_lost(lost), place, found)
+    if not correcting.is_done(place):
+      x, _, lost = run_replicas(
+        correcting.round_config(config, split), *correcting.corrected(model, params, found),
+        system, start, place, stream=ROUND + k)
+      correcting.improve(config, model, split, x, report_parts.count_lost(lost), place, found)
+    found = correcting.read_round(place)
   return run_replicas(config, *correcting.corrected(model, params, found), system, start, folder)
 
 
@@ -252,8 +260,8 @@ def run_replicas(
   """
   settings = config.simulate
   if not settings.dt:  # that of a run taken up again is kept: rounding differs between machines
-    settings.dt = dynamics.stored_setting(folder, 'dt') or uses.automatic_dt(
-      config, model, system, params, start)
+    settings.dt = dynamics.stored_setting(folder, 'dt') or sharding.agree(
+      uses.automatic_dt(config, model, system, params, start))
   integrator = uses.make_integrator(config, model, system, settings.level)
   key = jax.random.fold_in(jax.random.key(config.seed), stream)
   options = {

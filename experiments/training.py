@@ -7,6 +7,7 @@ several processes each does its part of the batches, all of them validate, the f
 
 import csv
 import functools
+import math
 import pathlib
 import time
 from collections.abc import Callable
@@ -180,7 +181,8 @@ class Log:
 
   def _validations(self) -> list[float]:
     return [row['validation_loss'] for row in self.rows
-            if row['step'] > self.begin and row.get('validation_loss') is not None]
+            if row['step'] > self.begin and row.get('validation_loss') is not None
+            and not math.isnan(row['validation_loss'])]
 
 
 def read_metrics(path: pathlib.Path) -> list[dict[str, float | None]]:

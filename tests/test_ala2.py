@@ -102,6 +102,7 @@ def test_a_training_starts_from_the_weights_of_another_for_its_own_loss(finished
   config.network.widths = (8,)  # network and schedule are those of the weights
   config.loss.classification = 0.0
   system, split = embedded.ala2_system(), ala2.load_split(config)
+  system = system._replace(temperature=310.0)  # that of the weights is 300 K
   split = split._replace(train=split.train._replace(x=split.train.x[:5000]))
   _, params = stages.get_model(config, split, system, tmp_path)
   card, before = checkpoint.read_card(tmp_path / 'best'), checkpoint.read_card(folder)
@@ -109,7 +110,7 @@ def test_a_training_starts_from_the_weights_of_another_for_its_own_loss(finished
   assert tuple(card['config']['network']['widths']) == (64, 64)
   assert card['config']['loss']['classification'] == 0.0
   # The rate is as good as zero.
-  start = training.load_params(models.model_from_card(before, config, system), folder)
+  start = training.load_params(models.model_from_card(before, config, split.train.system), folder)
   assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.allclose(a, b, atol=1e-8)), params, start))
 
 
@@ -146,7 +147,7 @@ def test_patience_counts_validations_since_the_best_and_survives_a_restart(tmp_p
   metrics = training.train.Metrics(np.ones(3), np.ones(3))
   log = training.Log(tmp_path, settings, 0)
   for step, (found, patience_ends) in enumerate(
-      [(3.0, False), (1.0, False), (2.0, False), (None, False), (2.0, True)], start=1):
+      [(np.nan, False), (1.0, False), (2.0, False), (None, False), (2.0, True)], start=1):
     log.write(step, metrics, {} if found is None else {'validation_loss': found})
     assert log.out_of_patience() == patience_ends
   log.close()

@@ -131,6 +131,9 @@ def test_a_card_of_another_system_is_refused(tmp_path):
     check_card(read_card(tmp_path), CHAIN._replace(name='ala2'))
   with pytest.raises(ValueError, match='another system: mass'):
     check_card(read_card(tmp_path), CHAIN._replace(mass=CHAIN.mass + 1))
+  warmer = CHAIN._replace(temperature=CHAIN.temperature + 50)  # its kT would scale the forces
+  with pytest.raises(ValueError, match='another system: temperature'):
+    check_card(read_card(tmp_path), warmer)
   incomplete = make_card()
   del incomplete['scale']
   with pytest.raises(ValueError, match='found no scale'):

@@ -331,6 +331,15 @@ def test_a_fit_goes_on_where_it_stopped(tmp_path, monkeypatch):
   assert (whole.params > 0.03).all()  # towards the mean, 3; 40 steps of 3e-3 at most
 
 
+def test_a_fit_that_begins_with_no_number_keeps_its_best(monkeypatch):
+  values = iter([np.nan, 2.0, np.nan, 3.0])
+  monkeypatch.setattr(fit.train, 'make_validation', lambda *_, **__: (
+    lambda *_: jnp.asarray(next(values))))
+  x = np.zeros((500, 2), np.float32)
+  found = fit.fit(quadratic, jnp.ones(2), x, x, make_settings(30), jax.random.key(0))
+  assert (found.validation, found.step) == (2.0, 10)
+
+
 def test_a_fit_ends_at_a_validation():
   x = np.zeros((500, 2), np.float32)
   with pytest.raises(ValueError, match='found 45, expected a multiple of validate_every = 10'):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import milestones, models, objectives, training
+from experiments import milestones, models, objectives, training, uses
 from experiments.configs import ala2 as ala2_config
 from twoforone import checkpoint
 from twoforone.datasets import ala2 as embedded
@@ -37,9 +37,9 @@ def test_terms_come_in_at_whole_chunks(frames):
   config = small(loss={'classification_from': 0.24, 'fokker_planck': 1e-3})
   model, _ = fit(config, frames)
   phases = objectives.make_phases(config, model)
-  # 400 steps in chunks of 100: 0.24 rounds to one chunk, 0.9 to all but none.
+  # 400 steps in chunks of 100: 0.24 rounds to one chunk, 0.9 to all four, of which it has the last.
   assert [(phase.start, phase.auxiliary is not None) for phase in phases] == [
-    (0, False), (100, False), (400, True)]
+    (0, False), (100, False), (300, True)]
 
 
 def test_the_chunk_follows_the_step_also_of_a_resumed_state(frames):
@@ -69,6 +69,25 @@ def test_milestones_look_at_every_sigma_that_the_schedule_reaches(schedule, coun
     params['energy'], jax.random.key(2))
   assert list(found) == [f'loss sigma={sigma:g}' for sigma in milestones.SIGMAS[-count:]]
   assert np.isfinite(list(found.values())).all()
+
+
+def test_milestones_leave_out_samples_that_are_not_finite(frames, monkeypatch):
+  config = small()
+  config.train.milestone.update({'samples': 4, 'levels': ()})
+  model, params = fit(config, frames)
+
+  def score(drawn):
+    monkeypatch.setattr(uses, 'make_sampler', lambda *_: (
+      lambda params, key, shape: jnp.asarray(drawn, jnp.float32) / model.scale))
+    return milestones.make_milestone(config, model, SYSTEM, frames[:64], milestones.torsion_js)(
+      params['energy'], jax.random.key(2))
+
+  broken = np.concatenate([frames[:3], np.full_like(frames[:1], np.nan)])
+  found = score(broken)
+  assert found['samples not finite'] == 1
+  assert found['js iid'] == pytest.approx(milestones.torsion_js(frames[:3], frames[:64]), abs=1e-6)
+  found = score(broken[[3, 3, 3, 3]])
+  assert found['samples not finite'] == 4 and 'js iid' not in found
 
 
 @pytest.mark.parametrize('objective, distance', [('clean', 'squared'), ('clean', 'absolute')])

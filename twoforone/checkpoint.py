@@ -149,13 +149,13 @@ def read_card(directory: str | os.PathLike) -> dict:
 
 
 def check_card(card: dict, system: System) -> None:
-  """Checks that the weights are for this system.
+  """Checks that the weights are for this system, at its temperature: energies are in its kT.
 
   Raises:
-    ValueError: naming the first of name, beads, species, mass and units that differs.
+    ValueError: naming the first of name, beads, species, mass, temperature and units that differs.
   """
   expected = system_card(system)
-  for field in ('name', 'beads', 'species', 'mass'):
+  for field in ('name', 'beads', 'species', 'mass', 'temperature'):
     found = card['system'].get(field)
     if found != expected[field]:
       raise ValueError(

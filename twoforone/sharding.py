@@ -85,6 +85,8 @@ def gather(tree):
 
 def agree(value: float) -> float:
   """The first process's value on every one, for decisions that all have to take alike."""
+  if jax.process_count() == 1:
+    return float(value)
   return float(multihost_utils.broadcast_one_to_all(np.float32(value)))
 
 
