@@ -137,7 +137,8 @@ VARIANTS = {
   },
   # Not as published, beside the above: three noise features for four of t, and noise for the score
   # as what the network predicts; ancestral steps for Euler-Maruyama; BAOAB for semi-implicit Euler,
-  # and 360 ps of each replica for 12 ns; these data, which are of explicit solvent.
+  # and 360 ps of each replica for 12 ns; these data for another run in implicit solvent. Of its
+  # variants this is one network with the residual; the mixture of three over time is not built.
   'scoremd': SCOREMD | {
     'data': {'train_size': 50_000},
     'network': {'kind': 'transformer', 'smooth_time': True},
