@@ -341,8 +341,10 @@ def test_a_fit_ends_at_a_validation():
 def test_the_config_of_alanine_fills_the_legend_and_its_ladders(variant):
   config = compare_config.get_config(variant)
   part = dataset.Dataset(np.random.default_rng(0).normal(size=(10, 5, 3)), *[None] * 4)
-  world = ala2_flows.World(dataset.Split(part, part, part), None, 1, None, (), 2.5)
+  atoms = np.zeros((60, 22, 3))  # of three runs
+  world = ala2_flows.World(dataset.Split(part, part, part), atoms, 3, None, (), 2.5)
   _, legend = ala2_contest.describe(config, world)
+  assert 'on 10 frames, Boltzmann generators on 54 of all atoms' in legend
   assert '{' not in legend and f'{config.ala2.sample.num_samples:,}' in legend
   rungs = len(config.entropy.ladder)
   assert config.entropy.ladder[0] == 1.0 and config.entropy.walkers // rungs > 1

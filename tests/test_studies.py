@@ -197,6 +197,13 @@ def test_every_method_has_a_curve_over_the_number_of_frames(tmp_path, monkeypatc
   assert left >= {'data_efficiency.md', 'data_efficiency.json', 'data_efficiency.png'}
 
 
+def test_methods_whose_frames_are_not_drawn_are_refused(tmp_path):
+  config = data_efficiency_config.get_config('smoke')
+  config.compare.methods = ('CGNet', 'BG-REM 4 atoms')
+  with pytest.raises(ValueError, match="methods: found 'BG-REM 4 atoms', expected"):
+    data_efficiency.run(config, str(tmp_path))
+
+
 def test_a_network_twice_as_dear_gets_half_the_steps():
   config = networks_config.get_config()
   cheap, dear = (networks.add_budget(config, {}, {'train': 10.0 * k, 'simulate': 0.5 * k})
