@@ -1,6 +1,7 @@
 """The studies' bookkeeping: columns from rows, entries and timescales from angles."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -119,6 +120,34 @@ def test_a_run_that_starts_from_another_costs_both_trainings(tmp_path):
   assert both == pytest.approx(2 * first)
 
 
+def test_energies_of_another_first_seed_are_measured_anew(tmp_path, monkeypatch):
+  measured = []
+
+  def get_model(config, split, system, folder):
+    measured.append(config.seed)
+    assert f'seed_{config.seed}' in config.pretrained
+    return None, config.seed
+
+  monkeypatch.setattr(consistency.ala2, 'load_split', lambda config: SimpleNamespace(
+    validation=SimpleNamespace(x=np.zeros((40, 5, 3)))))
+  monkeypatch.setattr(consistency.stages, 'get_model', get_model)
+  monkeypatch.setattr(consistency.residual, 'residual_curve',
+                      lambda model, params, x: consistency.Curve(*np.ones((3, 2))))
+  monkeypatch.setattr(consistency.uses, 'automatic_dt', lambda *rest: 1e-3 * (1 + rest[3]))
+  monkeypatch.setattr(consistency.time_steps, 'measure_steps', lambda *_: {})
+  monkeypatch.setattr(consistency.populations, 'energy_population',
+                      lambda *_, **options: consistency.Curve(0.0, 0.0, 0.0))
+  config = consistency_config.get_config('smoke')
+  found = []
+  for runs, seeds in ((('consistent', 'plain'), (0,)), (('plain',), (1, 2)), (('plain',), (1,))):
+    config.runs, config.seeds = runs, seeds
+    found.append(consistency.measure_energies(config, tmp_path))
+  assert measured == [0, 0, 1]
+  # What is of another seed is not shown.
+  assert [{name: row['stable step [fs]'] for name, row in rows.items()} for rows in found] == [
+    {'consistent': 4.0, 'plain': 4.0}, {'plain': 8.0}, {'plain': 8.0}]
+
+
 def test_capacity_names_each_size_once_and_draws_it(tmp_path):
   config = capacity_config.get_config('smoke')
   for objective in config.objectives:
@@ -210,6 +239,13 @@ def test_a_network_twice_as_dear_gets_half_the_steps():
                  for k in (1, 2))
   assert cheap['train']['num_steps'] == 48_000 == 2 * dear['train']['num_steps']
   assert cheap['simulate']['parts'] == 180 == 2 * dear['simulate']['parts']
+  # What a network changes itself stays, and a frame of twice the steps costs twice as much.
+  own = networks.add_budget(config, {'simulate': {'level': 200, 'stride': 200}},
+                            {'train': 10.0, 'simulate': 0.5})
+  assert own['simulate'] == {'level': 200, 'stride': 200, 'parts': 90}
+  text = [networks.describe(config, {'one': {'train': 10.0, 'simulate': 0.5}}, {'one': found})
+          for found in (cheap, own)]
+  assert text[0] == text[1]  # as many picoseconds
   # A network that the budget hardly pays for still takes a chunk and passes its burn-in.
   poor = networks.add_budget(config, {}, {'train': 1e9, 'simulate': 1e9})
   assert poor == {'train': {'num_steps': 50, 'validate_every': 50}, 'simulate': {'parts': 2}}
