@@ -336,14 +336,14 @@ def test_entries_and_timescales_of_a_known_chain():
   assert found['entries'] == entries and found['frames'] == 40_000
   # Both eigenvalues of the chain are 1 - 1.5 × 0.1 per frame of 0.5 ps.
   exact = -0.5 / np.log(1 - 1.5 * 0.1)
-  for result in found['rows'][:1]:
+  for result, lag in zip(found['rows'], (4, 20), strict=True):  # frames
     error = np.array(result['timescales_errors'])
     # The two are sorted, so the larger is high by about an error: five of them.
     assert (np.abs(np.array(result['timescales']) - exact) < 5 * error).all()
     # Into φ > 0 from either other basin, and out of it: a hop of 0.1 goes to each with one half.
-    found, error = (np.array(result[name]) for name in ('passages', 'passages_errors'))
-    # The lag is four frames: from the chain seen every fourth, k = 5 errors.
-    assert (np.abs(found - passages_of_hops(4)) < 5 * error).all()
+    times, error = (np.array(result[name]) for name in ('passages', 'passages_errors'))
+    # From the chain seen every so many frames, k = 5 errors.
+    assert (np.abs(times - passages_of_hops(lag)) < 5 * error).all()
 
 
 @pytest.mark.parametrize('spread', [(0.03, 0.04), (0.1, 0.5)])
