@@ -30,7 +30,8 @@ COLUMNS = {name: study.COLUMNS.get(name, '{:.4f}') for name in (
 LEGEND = """\
 JS of (φ, ψ) in 60 × 60 bins against the held-out run [nat], floor: the same from as many training
 frames; PMF: mean squared error of the free energy [(kcal/mol)²]; P(φ > 0) of the held-out run is
-{left:.4f}. Trained on {frames:,} frames. No i.i.d. columns where a method has no density. The
+{left:.4f}. Trained on {frames:,} frames, Boltzmann generators on {atoms:,} of all atoms from the
+same runs. No i.i.d. columns where a method has no density. The
 simulation of a Boltzmann generator is {chains:,} Metropolis-adjusted Langevin chains of
 {chain_steps:,} steps on the density of all atoms, in its own coordinates; the others are
 {replicas:,} replicas of {steps:,} steps, one force each. Samples: {samples:,}, of plain
@@ -44,11 +45,15 @@ a row of an earlier version has no torsions."""
 FURTHER = ('JS(φ, ψ) 20×20', 'KL(sample‖reference)', 'KL(reference‖sample)', 'population alpha_R')
 BINS = 60  # along each axis, of the figures
 CORES = {'b, core of 6 atoms': 'BG-REM 6 atoms', 'c, core of 4 atoms': 'BG-REM 4 atoms'}
+ALL_ATOM = tuple(CORES.values())  # methods that train on all atoms
 TORSION = 'torsion '  # begins the names of their arrays
 
 
 def make_world(config, seed: int) -> World:
-  """The embedded data, one run held out; training frames drawn where `data.train_size` says."""
+  """The embedded data, one run held out; where `data.train_size` says, frames of beads are drawn.
+
+  Those of all atoms are always all of the training runs.
+  """
   base = config.ala2.copy_and_resolve_references()
   base.seed = seed
   split = ala2.load_split(base)
@@ -116,7 +121,8 @@ def describe(config, world: World) -> tuple[str, str]:
   left = structure.basins(structure.phi_psi(world.split.test.x))['phi_positive'].mean()
   chains, run, sample = config.chains, config.ala2.simulate, config.ala2.sample
   return 'Alanine dipeptide', LEGEND.format(
-    left=left, frames=len(world.split.train.x), chains=chains.replicas,
+    left=left, frames=len(world.split.train.x),
+    atoms=np.sum(~ala2_flows.atoms_for_validation(world)), chains=chains.replicas,
     chain_steps=(chains.burn_in_frames + chains.frames) * chains.stride, replicas=run.replicas,
     steps=run.parts * run.frames_per_part * run.stride, samples=sample.num_samples,
     calls=sample.num_steps)

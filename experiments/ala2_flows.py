@@ -102,8 +102,7 @@ def generator(
     mixed_coordinates.fit_mixed_coordinates(atoms, table))
   q = np.asarray(jax.jit(lambda x: jax.lax.map(
     lambda x: coordinates.encode(x)[0], x, batch_size=1000))(atoms))
-  # Runs are one after another: the last tenth of each is for validation.
-  last = np.arange(len(q)) % (len(q) // world.num_runs) >= 0.9 * len(q) // world.num_runs
+  last = atoms_for_validation(world)
   layers, prior = molecule_flow.make_molecule_flow(
     coordinates.num_real, coordinates.num_circular, widths=tuple(settings.widths))
   density = flow.make_log_density(layers, prior)
@@ -127,6 +126,12 @@ def generator(
   return Made(samples[:, beads], x, int(np.sum(~report_parts.sound_replicas(x))), fitted.seconds,
               torsions=counts, notes=notes | torsion_errors(counts, exact), sampling=sampling,
               simulating=simulating)
+
+
+def atoms_for_validation(world: World) -> np.ndarray:
+  """Which all-atom frames do not train a generator [F]: the last tenth of each run."""
+  count = len(world.atoms)
+  return np.arange(count) % (count // world.num_runs) >= 0.9 * count // world.num_runs
 
 
 def simulate_density(

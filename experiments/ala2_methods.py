@@ -15,7 +15,7 @@ import optax
 
 from experiments import ala2_flows, correcting, dynamics, fit, report_parts, stages, study
 from experiments.ala2_flows import Made, World, timed
-from twoforone import energy, force, langevin, optimizers
+from twoforone import checkpoint, energy, force, langevin, optimizers
 from twoforone.baselines import (
   ala2_atoms,
   bonded,
@@ -93,8 +93,22 @@ def minimise_entropy(
 
   `make_sampler(energy)` is one of `walkers`, whose walkers lead with the axes [R, *rungs].
   """
-  settings, start = config.entropy, time.monotonic()
   init_key, run_key, simulate_key = jax.random.split(key, 3)
+  params, log, seconds, model = fit_entropy(
+    config, world, init_key, run_key, folder / 'model', make_sampler, rungs)
+  made = simulate(config, world, model, params, simulate_key, folder / 'simulation')
+  return made._replace(
+    seconds=float(seconds), evaluations=relative_entropy.total_evaluations(log), notes={
+      'resamplings': int(np.sum(log.resampled)), 'last N_eff': float(log.effective[-1]),
+      'last P(phi > 0)': float(log.population[-1])})
+
+
+def fit_entropy(
+  config, world: World, init_key, run_key, folder: pathlib.Path, make_sampler,
+  rungs: tuple[int, ...]
+):
+  """(parameters, log of the updates, seconds, energy), fitted now or found in the folder."""
+  settings, start = config.entropy, time.monotonic()
   model, params = make_energy(config, world, init_key)  # that of the prior, which is stable
   optimizer = optax.with_extra_args_support(optimizers.adamw(
     learning_rate=settings.learning_rate, final_learning_rate=0.01 * settings.learning_rate,
@@ -109,14 +123,14 @@ def minimise_entropy(
   state = relative_entropy.init_state(
     sampler, optimizer, params, jnp.reshape(x, (-1, *rungs, *x.shape[1:])))
   run = relative_entropy.make_run(update, settings.updates)
-  with jax.default_matmul_precision('highest'):
-    state, log = run(state, run_key, jnp.asarray(world.split.train.x))
-  jax.block_until_ready(state)
-  seconds = time.monotonic() - start
-  made = simulate(config, world, model, state.params, simulate_key, folder / 'simulation')
-  return made._replace(seconds=seconds, evaluations=relative_entropy.total_evaluations(log), notes={
-    'resamplings': int(np.sum(log.resampled)), 'last N_eff': float(log.effective[-1]),
-    'last P(phi > 0)': float(log.population[-1])})
+  arguments = state, run_key, jnp.asarray(world.split.train.x)
+  like = params, jax.eval_shape(run, *arguments)[1], jnp.zeros(())
+  if checkpoint.latest_step(folder) is None:
+    with jax.default_matmul_precision('highest'):
+      state, log = jax.block_until_ready(run(*arguments))
+    checkpoint.save(
+      folder, settings.updates, (state.params, log, jnp.asarray(time.monotonic() - start)))
+  return *checkpoint.restore(folder, like), model
 
 
 def denoise(config, world: World, folder: pathlib.Path, objective: str) -> Made:

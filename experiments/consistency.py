@@ -55,11 +55,11 @@ def measure_costs(config, folder: pathlib.Path) -> dict[str, dict[str, float]]:
 
 
 def measure_energies(config, folder: pathlib.Path) -> dict[str, dict]:
-  """run -> of its first seed what `describe` and `residual_figure` show."""
+  """run -> of its first seed what `describe` and `residual_figure` show, measured now or found."""
   path, seed = folder / 'energies.json', config.seeds[0]
   found = json.loads(path.read_text()) if path.exists() else {}
   for name in config.runs:
-    if name in found:
+    if found.get(name, {}).get('seed') == seed:
       continue
     chosen = study.configure(config, name, seed, folder)
     chosen.pretrained = str(study.model_folder(folder, study.source(config, name), seed) / 'best')
@@ -68,7 +68,8 @@ def measure_energies(config, folder: pathlib.Path) -> dict[str, dict]:
     x = uncertainty.evenly(split.validation.x, config.frames)
     curve = residual.residual_curve(model, params, x)
     quarter = uses.automatic_dt(chosen, model, system, params, x)
-    found[name] = {field: values.tolist() for field, values in curve._asdict().items()}
+    found[name] = {'seed': seed} | {
+      field: values.tolist() for field, values in curve._asdict().items()}
     found[name]['stable step [fs]'] = 4e3 * quarter
     found[name]['time steps'] = time_steps.measure_steps(
       chosen, model, params, system,
@@ -77,7 +78,7 @@ def measure_energies(config, folder: pathlib.Path) -> dict[str, dict]:
       found[name]['P(φ > 0)'] = populations.energy_population(
         model, params, phi_positive, len(system.beads), **config.population)._asdict()
     write_json(path, found)
-  return found
+  return {name: row for name, row in found.items() if row.get('seed') == seed}
 
 
 def phi_positive(x: np.ndarray) -> np.ndarray:

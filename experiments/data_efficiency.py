@@ -23,7 +23,15 @@ diffusion models is {decay:g} / frames; `consistent` has the fitted prior here."
 
 
 def run(config: ConfigDict, workdir: str) -> dict[str, dict]:
-  """Makes what is missing, seed by seed and size by size; returns row -> seed -> numbers."""
+  """Makes what is missing, seed by seed and size by size; returns row -> seed -> numbers.
+
+  Raises:
+    ValueError: for a method that trains on all atoms, whose frames are not drawn.
+  """
+  for name in config.compare.methods:
+    if name in ala2_contest.ALL_ATOM:
+      raise ValueError(f'compare.methods: found {name!r}, expected methods of beads; of all atoms '
+                       'every frame of the training runs is taken')
   folder = command_line.prepare_workdir(
     workdir, config, may_change=('seeds', 'sizes', 'compare.methods'))
   table = {}

@@ -21,7 +21,7 @@ from twoforone.evaluation import folding, kinetics, uncertainty
 SIZES = (1, 2, 3, 4, 5, 6)  # of k-means
 POOL = 10_000  # frames that are clustered
 PIECES = 10  # fewer trajectories are cut into so many stretches, as `uncertainty.estimate` does
-SIMULATION = 'simulation'
+REFERENCES = ('held-out runs', 'all runs')  # sets that others are compared with, never both
 
 
 class Timed(NamedTuple):
@@ -147,26 +147,26 @@ def at_chosen_lag(counted: Mapping[str, Mapping[float, dict]]) -> dict[str, dict
 
 
 def all_transition_rows(counted: Mapping[str, Mapping[float, dict]]) -> list[Row]:
-  """`transition_rows` of all sets at the chosen lag; the first set of runs is the reference."""
+  """`transition_rows` of all sets at the chosen lag, beside the reference if it has numbers."""
   known = at_chosen_lag(counted)
-  expected = next((row for name, row in known.items() if name != SIMULATION), None)
+  expected = next((known[name] for name in REFERENCES if name in known), None)
   return [found for name, row in known.items() for found in transition_rows(name, row, expected)]
 
 
 def folding_rows(
   timed: Mapping[str, Timed], folded: float, unfolded: float
 ) -> tuple[list[Row], list[str]]:
-  """Folding events and times [ps] of each set beside the first set of runs, and what to note."""
+  """Folding events and times [ps] of each set beside those of the reference, and what to note."""
   rows, notes, expected = [], [], {}
-  for name, found in timed.items():
+  for name, found in timed.items():  # the reference comes first
     pieces = stretches([folding.fold_states(rmsd, folded, unfolded) for rmsd in found.rmsd], 1)
     if not pieces:
       continue
     counts = kinetics.count_transitions(pieces, 1, 2)
     for what, start in (('folding', folding.UNFOLDED), ('unfolding', folding.FOLDED)):
       value, error, failed = waiting_time(counts, start, found.interval)
-      if name != SIMULATION:
-        expected.setdefault(what, value)
+      if name in REFERENCES:
+        expected[what] = value
       rows += [Row(name, f'{what}s', int(counts[:, start, 1 - start].sum())),
                Row(name, f'{what} time', value, 'ps', error=error, reference=expected.get(what))]
       notes += [f'{name}: {failed} of 100 draws behind the error of the {what} time had no '

@@ -32,7 +32,7 @@ def run(config: ConfigDict, workdir: str) -> list[dict]:
   """Trains and scores every objective; returns their results."""
   for objective in config.objectives:
     split_terms(objective)
-  folder = command_line.prepare_workdir(workdir, config, may_change=('objectives', 'timing_rounds'))
+  folder = command_line.prepare_workdir(workdir, config, may_change=('objectives',))
   (folder / 'objectives').mkdir(exist_ok=True)
   world = toy_scores.make_world(config)
   network = MLPEnergy(NOISE, tuple(config.widths), tuple(config.noise_widths))

@@ -45,7 +45,9 @@ def measure_costs(config, folder: pathlib.Path) -> dict[str, dict[str, float]]:
 
 def add_budget(config, fields: dict, costs: dict[str, float]) -> dict:
   """`fields` with as many training steps and simulated parts as the minutes allow."""
-  train, settings = config.ala2.train, config.ala2.simulate
+  chosen = config.ala2.copy_and_resolve_references()
+  chosen.update(fields)
+  train, settings = chosen.train, chosen.simulate
   chunks = round(6e4 * config.training_minutes / costs['train'] / train.chunk)
   part = settings.frames_per_part * settings.stride * costs['simulate']
   least = settings.burn_in_frames // settings.frames_per_part + 1
@@ -53,21 +55,22 @@ def add_budget(config, fields: dict, costs: dict[str, float]) -> dict:
   return fields | {
     'train': fields.get('train', {}) | {
       'num_steps': steps, 'validate_every': max(chunks // 10, 1) * train.chunk},
-    'simulate': {'parts': max(round(6e4 * config.simulation_minutes / part), least)}}
+    'simulate': fields.get('simulate', {}) | {
+      'parts': max(round(6e4 * config.simulation_minutes / part), least)}}
 
 
 def describe(config, costs: dict, changes: dict) -> str:
   """What a step costs and how many the budget pays for."""
-  settings = config.ala2.simulate
   lines = ['| network | ms per training step | training steps | ms per simulated step | '
            'ps per replica |', '|---|---|---|---|---|']
   for name, found in costs.items():
-    parts = changes[name]['simulate']['parts']
-    length = parts * settings.frames_per_part * settings.stride * settings.dt
+    settings = ConfigDict(config.ala2.simulate.to_dict() | changes[name]['simulate'])
+    length = settings.parts * settings.frames_per_part * settings.stride * settings.dt
     lines.append(f'| {name} | {found["train"]:.1f} | {changes[name]["train"]["num_steps"]:,} | '
                  f'{found["simulate"]:.3f} | {length:.0f} |')
   return (f'{config.training_minutes:g} minutes of training at batch {config.ala2.train.batch_size}'
-          f', {config.simulation_minutes:g} minutes of simulation of {settings.replicas} replicas.'
+          f', {config.simulation_minutes:g} minutes of simulation of '
+          f'{config.ala2.simulate.replicas} replicas.'
           '\n\n' + '\n'.join(lines))
 
 

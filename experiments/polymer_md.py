@@ -59,14 +59,10 @@ def simulate_chains(
     ValueError: when chains blow up, with all of them named, or when the chunk does not fit.
   """
   skip, keep = (_count('chunk', chunk, whole) for whole in (equilibration, length))
-  params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(polymers.chain_params, species))
-  integrator = langevin.make_langevin(
-    polymer_potential.force, mass=np.ones(species.shape[1]), dt=dt, friction=friction)
-  advance = make_chunk(
-    integrator, cluster(species.shape[1], level), replicas=replicas,
-    num_frames=_count('interval', interval, chunk), stride=_count('dt', dt, interval))
-  state = _start(integrator, params, jax.random.split(key, len(species)), replicas)
-  advance = jax.jit(jax.vmap(advance), donate_argnums=1).lower(params, state).compile()
+  advance, params, state = prepare_chains(
+    species, key, level=level, replicas=replicas, dt=dt, friction=friction, interval=interval,
+    chunk=chunk)
+  advance = advance.lower(params, state).compile()
   made, begin = [], time.monotonic()
   for k in range(skip + keep):
     state, frames = jax.block_until_ready(advance(params, state))
@@ -75,6 +71,24 @@ def simulate_chains(
     report(k + 1, skip + keep, time.monotonic() - begin)
   seconds = time.monotonic() - begin
   return jax.tree.map(lambda *parts: np.concatenate(parts, axis=1).swapaxes(1, 2), *made), seconds
+
+
+def prepare_chains(
+  species: Int[np.ndarray, 'C N'], key: PRNGKey, *, level: float, replicas: int, dt: float,
+  friction: float, interval: float, chunk: float
+) -> tuple[Callable, polymer_potential.ChainParams, simulate.SimulationState]:
+  """A jitted `make_chunk` of all chains, which donates its state, their params and extended starts.
+
+  Args as `simulate_chains`.
+  """
+  params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(polymers.chain_params, species))
+  integrator = langevin.make_langevin(
+    polymer_potential.force, mass=np.ones(species.shape[1]), dt=dt, friction=friction)
+  advance = make_chunk(
+    integrator, cluster(species.shape[1], level), replicas=replicas,
+    num_frames=_count('interval', interval, chunk), stride=_count('dt', dt, interval))
+  state = _start(integrator, params, jax.random.split(key, len(species)), replicas)
+  return jax.jit(jax.vmap(advance), donate_argnums=1), params, state
 
 
 def make_chunk(

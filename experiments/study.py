@@ -1,7 +1,9 @@
 """A study: runs of `experiments.ala2` that differ in a few fields, each with several seeds.
 
 Every run has its folder `<name>/seed_<k>` and is scored against the held-out run. Finished runs are
-read, not repeated, so a study that was stopped goes on, and several processes can share its work.
+read, not repeated, so a study that was stopped goes on. Processes with different runs or seeds can
+share a folder, but nothing keeps two out of one run, and the table is of the rows of the last to
+write it until the study is started with all.
 """
 
 import json
@@ -97,7 +99,11 @@ def model_folder(folder: pathlib.Path, name: str, seed: int) -> pathlib.Path:
 
 
 def training_cost(model: pathlib.Path) -> dict[str, float]:
-  """Seconds of the training, without compilation and validations, and its best validation loss."""
+  """Seconds of the training without validations, and its best validation loss.
+
+  The first chunk, which compiles, is left out; those of a second phase and of a training taken up
+  again, which compile too, are not.
+  """
   rows = training.read_metrics(model / 'metrics.csv')
   size = rows[1]['step'] - rows[0]['step'] if len(rows) > 1 else rows[0]['step']
   losses = [row['validation_loss'] for row in rows if row.get('validation_loss') is not None]

@@ -74,6 +74,7 @@ def train_model(
     # Last: what a kill leaves undone before it is done again, the row of the log too.
     if validates or (settings.save_every and step % settings.save_every == 0):
       checkpoint.save(folder / 'last', step, sharding.gather(state), keep=keep)
+    log.start = time.monotonic()
     return log.out_of_patience()
 
   try:
@@ -146,14 +147,14 @@ class Log:
                                write_to_disk=self.writes)
     self.bar = tqdm(total=settings.num_steps, initial=step, unit='step', desc='train',
                     disable=not self.writes)
-    self.start = time.monotonic()
+    self.start = time.monotonic()  # of the chunk
 
   def best(self) -> float:
     """The lowest validation loss after step `begin`."""
     return min(self._validations(), default=float('inf'))
 
   def rate(self) -> float:
-    """Steps per second of the chunk that has just ended, validation not counted."""
+    """Steps per second of the chunk that has just ended, validation and saving not counted."""
     return self.settings.chunk / (time.monotonic() - self.start)
 
   def out_of_patience(self) -> bool:
@@ -173,7 +174,6 @@ class Log:
         self.board.add_scalar(name, value, step)
     self.bar.update(self.settings.chunk)
     self.bar.set_postfix(loss=f'{row["loss"]:.4f}')
-    self.start = time.monotonic()
 
   def close(self) -> None:
     self.board.close()

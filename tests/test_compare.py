@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from experiments import (
   ala2_contest,
   ala2_flows,
+  ala2_methods,
   compare,
   criteria_compare,
   figures_compare,
@@ -22,8 +23,9 @@ from experiments import (
 )
 from experiments.configs import compare as compare_config
 from twoforone import trajectory
-from twoforone.baselines import ala2_atoms
+from twoforone.baselines import ala2_atoms, walkers
 from twoforone.datasets import dataset, potentials
+from twoforone.datasets.ala2 import ala2_system
 from twoforone.evaluation import structure
 
 
@@ -193,6 +195,31 @@ def test_the_updates_of_relative_entropy_are_kept_and_drawn(problem):
   assert ((log['effective'][1:] > 0) & (log['effective'][1:] <= 1)).all()
 
 
+def test_parameters_of_relative_entropy_are_fitted_once(tmp_path, monkeypatch):
+  seen = []
+
+  def simulate(config, world, model, params, key, folder):
+    seen.append(params)
+    return ala2_flows.Made(None, None, 0, 0.0)
+
+  def make_sampler(model):
+    reduced = jax.vmap(walkers.make_reduced(model), (None, 0))
+    return lambda params, key, x: walkers.Draw(
+      x, x, -reduced(params, x), jnp.asarray(7, jnp.int32))
+
+  monkeypatch.setattr(ala2_methods, 'simulate', simulate)
+  config = compare_config.get_config('ala2_smoke')
+  config.matching.widths = (4,)
+  x = np.random.default_rng(0).normal(size=(50, 5, 3)).astype(np.float32)
+  part = dataset.Dataset(x, None, np.zeros(50, int), 1.0, ala2_system())
+  world = ala2_flows.World(dataset.Split(part, part, part), None, 1, None, (), 2.5)
+  first, again = (ala2_methods.minimise_entropy(
+    config, world, jax.random.key(0), tmp_path, make_sampler, ()) for _ in range(2))
+  jax.tree.map(np.testing.assert_array_equal, *seen)
+  assert first == again  # with the seconds, which a second fit would not repeat
+  assert first.evaluations == 7 * first.notes['resamplings'] > 0
+
+
 def test_chains_on_a_density_have_its_widths_and_stay_on_the_circle():
   """A narrow and a wide normal coordinate, and an angle drawn from exp(2 cos(angle - 3))."""
   def density(params, q, temperature, context=None):
@@ -350,8 +377,10 @@ def test_a_fit_ends_at_a_validation():
 def test_the_config_of_alanine_fills_the_legend_and_its_ladders(variant):
   config = compare_config.get_config(variant)
   part = dataset.Dataset(np.random.default_rng(0).normal(size=(10, 5, 3)), *[None] * 4)
-  world = ala2_flows.World(dataset.Split(part, part, part), None, 1, None, (), 2.5)
+  atoms = np.zeros((60, 22, 3))  # of three runs
+  world = ala2_flows.World(dataset.Split(part, part, part), atoms, 3, None, (), 2.5)
   _, legend = ala2_contest.describe(config, world)
+  assert 'on 10 frames, Boltzmann generators on 54 of all atoms' in legend
   assert '{' not in legend and f'{config.ala2.sample.num_samples:,}' in legend
   rungs = len(config.entropy.ladder)
   assert config.entropy.ladder[0] == 1.0 and config.entropy.walkers // rungs > 1

@@ -94,6 +94,19 @@ def test_probabilities_times_and_folding_are_those_of_the_chain():
   assert held_out.error == pytest.approx(held_out.value / np.sqrt(events), rel=0.75)
 
 
+def test_training_frames_are_never_the_reference():
+  data, split, test, train, simulated = make_sets(frames=300)
+  # Held-out runs that stay in one state have no times, and none are put in their place.
+  still = SimpleNamespace(tics=np.zeros_like(test.tics), rmsd=np.full(len(test.rmsd), 0.6))
+  rows, _ = describe(data, split, still, train, simulated)
+  moving = [row for (_, metric), row in rows.items() if metric.startswith(('relaxation', 'P('))]
+  assert moving and all(row.reference is None for row in moving)
+  assert rows['training frames', 'folding time'].reference == float('inf')
+  rows, _ = kinetics_protein.folding_rows(
+    {'training frames': Timed([], [train.rmsd], 1.0)}, 0.2, 0.4)
+  assert len(rows) == 4 and all(row.reference is None for row in rows)
+
+
 def test_folding_times_are_the_librarys_however_the_runs_are_cut():
   states = hop(np.random.default_rng(1), 400, 3)
   rmsd = np.where(states == folding.FOLDED, 0.1, 0.6)

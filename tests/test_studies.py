@@ -1,6 +1,7 @@
 """The studies' bookkeeping: columns from rows, entries and timescales from angles."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -119,6 +120,34 @@ def test_a_run_that_starts_from_another_costs_both_trainings(tmp_path):
   assert both == pytest.approx(2 * first)
 
 
+def test_energies_of_another_first_seed_are_measured_anew(tmp_path, monkeypatch):
+  measured = []
+
+  def get_model(config, split, system, folder):
+    measured.append(config.seed)
+    assert f'seed_{config.seed}' in config.pretrained
+    return None, config.seed
+
+  monkeypatch.setattr(consistency.ala2, 'load_split', lambda config: SimpleNamespace(
+    validation=SimpleNamespace(x=np.zeros((40, 5, 3)))))
+  monkeypatch.setattr(consistency.stages, 'get_model', get_model)
+  monkeypatch.setattr(consistency.residual, 'residual_curve',
+                      lambda model, params, x: consistency.Curve(*np.ones((3, 2))))
+  monkeypatch.setattr(consistency.uses, 'automatic_dt', lambda *rest: 1e-3 * (1 + rest[3]))
+  monkeypatch.setattr(consistency.time_steps, 'measure_steps', lambda *_: {})
+  monkeypatch.setattr(consistency.populations, 'energy_population',
+                      lambda *_, **options: consistency.Curve(0.0, 0.0, 0.0))
+  config = consistency_config.get_config('smoke')
+  found = []
+  for runs, seeds in ((('consistent', 'plain'), (0,)), (('plain',), (1, 2)), (('plain',), (1,))):
+    config.runs, config.seeds = runs, seeds
+    found.append(consistency.measure_energies(config, tmp_path))
+  assert measured == [0, 0, 1]
+  # What is of another seed is not shown.
+  assert [{name: row['stable step [fs]'] for name, row in rows.items()} for rows in found] == [
+    {'consistent': 4.0, 'plain': 4.0}, {'plain': 8.0}, {'plain': 8.0}]
+
+
 def test_capacity_names_each_size_once_and_draws_it(tmp_path):
   config = capacity_config.get_config('smoke')
   for objective in config.objectives:
@@ -197,12 +226,26 @@ def test_every_method_has_a_curve_over_the_number_of_frames(tmp_path, monkeypatc
   assert left >= {'data_efficiency.md', 'data_efficiency.json', 'data_efficiency.png'}
 
 
+def test_methods_whose_frames_are_not_drawn_are_refused(tmp_path):
+  config = data_efficiency_config.get_config('smoke')
+  config.compare.methods = ('CGNet', 'BG-REM 4 atoms')
+  with pytest.raises(ValueError, match="methods: found 'BG-REM 4 atoms', expected"):
+    data_efficiency.run(config, str(tmp_path))
+
+
 def test_a_network_twice_as_dear_gets_half_the_steps():
   config = networks_config.get_config()
   cheap, dear = (networks.add_budget(config, {}, {'train': 10.0 * k, 'simulate': 0.5 * k})
                  for k in (1, 2))
   assert cheap['train']['num_steps'] == 48_000 == 2 * dear['train']['num_steps']
   assert cheap['simulate']['parts'] == 180 == 2 * dear['simulate']['parts']
+  # What a network changes itself stays, and a frame of twice the steps costs twice as much.
+  own = networks.add_budget(config, {'simulate': {'level': 200, 'stride': 200}},
+                            {'train': 10.0, 'simulate': 0.5})
+  assert own['simulate'] == {'level': 200, 'stride': 200, 'parts': 90}
+  text = [networks.describe(config, {'one': {'train': 10.0, 'simulate': 0.5}}, {'one': found})
+          for found in (cheap, own)]
+  assert text[0] == text[1]  # as many picoseconds
   # A network that the budget hardly pays for still takes a chunk and passes its burn-in.
   poor = networks.add_budget(config, {}, {'train': 1e9, 'simulate': 1e9})
   assert poor == {'train': {'num_steps': 50, 'validate_every': 50}, 'simulate': {'parts': 2}}
@@ -293,14 +336,14 @@ def test_entries_and_timescales_of_a_known_chain():
   assert found['entries'] == entries and found['frames'] == 40_000
   # Both eigenvalues of the chain are 1 - 1.5 × 0.1 per frame of 0.5 ps.
   exact = -0.5 / np.log(1 - 1.5 * 0.1)
-  for result in found['rows'][:1]:
+  for result, lag in zip(found['rows'], (4, 20), strict=True):  # frames
     error = np.array(result['timescales_errors'])
     # The two are sorted, so the larger is high by about an error: five of them.
     assert (np.abs(np.array(result['timescales']) - exact) < 5 * error).all()
     # Into φ > 0 from either other basin, and out of it: a hop of 0.1 goes to each with one half.
-    found, error = (np.array(result[name]) for name in ('passages', 'passages_errors'))
-    # The lag is four frames: from the chain seen every fourth, k = 5 errors.
-    assert (np.abs(found - passages_of_hops(4)) < 5 * error).all()
+    times, error = (np.array(result[name]) for name in ('passages', 'passages_errors'))
+    # From the chain seen every so many frames, k = 5 errors.
+    assert (np.abs(times - passages_of_hops(lag)) < 5 * error).all()
 
 
 @pytest.mark.parametrize('spread', [(0.03, 0.04), (0.1, 0.5)])

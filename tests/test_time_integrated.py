@@ -207,7 +207,8 @@ def test_histories_of_thirty_frames_are_cut_and_started_from(tmp_path, monkeypat
     assert frames.shape == (1, 1, 31, 4, 3)
     np.testing.assert_array_equal(frames[0, 0, -1], windows.x[-1, -1])  # the last reaches the end
   short = polymer_md.Frames(np.zeros((1, 1, 6, 4, 3)), np.zeros((1, 1, 6)), np.zeros((1, 1, 6)))
-  monkeypatch.setattr(step_speed, 'time_dynamics', lambda *arguments: (short, 1.0))
+  monkeypatch.setattr(
+    polymer_md, 'simulate_chains', lambda *arguments, **options: (short, 1.0))
   with pytest.raises(ValueError, match='found 6 frames of the dynamics, expected at least 30'):
     step_speed.compare_long(config, None, None, None)
 

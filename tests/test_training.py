@@ -1,15 +1,18 @@
 """A training stopped and taken up elsewhere, from shards or memory, on one process or on two."""
 
 import functools
+import itertools
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import milestones, stages, training
+from experiments import milestones, objectives, stages, training
 from experiments.configs import protein as protein_config
 from tests.systems import CHAIN, stretched_chain
 from twoforone.datasets import blocks, dataset, shards
@@ -146,3 +149,28 @@ def test_one_process_then_two_then_one_train_as_one(whole, written, environment,
   np.testing.assert_allclose(columns(tmp_path, *names), columns(whole[0], *names), rtol=1e-4)
   jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=0, atol=1e-5),
                params, whole[1])
+
+
+def test_the_rate_of_a_chunk_counts_neither_validation_nor_saving(tmp_path, monkeypatch):
+  """A clock that a glance moves by a second, and a saved checkpoint by 100."""
+  clock = itertools.count()
+  monkeypatch.setattr(training, 'time', SimpleNamespace(monotonic=lambda: next(clock)))
+  save = training.checkpoint.save
+
+  def slow_save(*args, **options):
+    save(*args, **options)
+    for _ in range(100):
+      next(clock)
+
+  monkeypatch.setattr(training.checkpoint, 'save', slow_save)
+  config = protein_config.get_config('smoke')
+  config.train.update({'num_steps': 12, 'chunk': 2, 'validate_every': 4, 'batch_size': 4,
+                       'save_every': 0, 'optimizer': 'adamw'})
+  model = SimpleNamespace(init=lambda key: {'energy': jnp.ones(1), 'offset': jnp.zeros(1)})
+  phase = objectives.Phase(
+    0, lambda params, key, x: jnp.sum((x - params['energy'])**2), None)
+  card = dict.fromkeys(training.checkpoint.CARD_FIELDS)
+  x = jnp.zeros((8, 1))
+  training.train_model(
+    config, model, [phase], lambda step: x, x, tmp_path, card, lambda params, key: {})
+  np.testing.assert_array_equal(columns(tmp_path, 'steps_per_second'), 2.0)
