@@ -13,9 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import ala2, command_line, models, residual, stages
+from experiments import command_line, models, residual, stages, subject
 from twoforone import checks, plots, schedule
-from twoforone.datasets.ala2 import ala2_system
 from twoforone.losses.fokker_planck import Curve
 from twoforone.trajectory import write_json
 
@@ -28,11 +27,12 @@ def run(config: ConfigDict, workdir: str) -> list[dict]:
   Raises:
     SystemExit: when a check does not come out as it must, after the table is written.
   """
+  split, js, make_feed = subject.load(config)
+  system = split.train.system
+  stages.check_config(config, system)
   folder = command_line.prepare_workdir(workdir, config)
-  system = ala2_system()
-  split = ala2.load_split(config)
   frames = split.test.x[:: max(1, len(split.test.x) // config.num_frames)][:config.num_frames]
-  model, params = stages.get_model(config, split, system, folder)
+  model, params = stages.get_model(config, split, system, folder, js, make_feed)
   with jax.enable_x64(True):
     params = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), params)
     rows = check_model(config, model, params, frames / model.scale)
