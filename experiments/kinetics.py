@@ -29,9 +29,11 @@ def run(config: ConfigDict, workdir: str) -> dict:
   if config.simulate.tempering.rungs > 1:
     raise ValueError(f'simulate.tempering.rungs: found {config.simulate.tempering.rungs}, expected '
                      '1: the frames of the lowest rung are of one replica after another')
+  system = ala2_system()
+  stages.check_config(config, system)
   check_lags(config.lags, config.simulate.stride * config.simulate.dt)
   folder = command_line.prepare_workdir(workdir, config, may_change=('simulate.parts',))
-  system, data = ala2_system(), ala2.load_data(config)
+  data = ala2.load_data(config)
   check_lags(config.lags, data.interval)
   split = ala2.split_data(config, data)
   _, x, _, lost = stages.make_frames(config, split, system, folder)

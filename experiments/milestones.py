@@ -81,9 +81,9 @@ def make_simulate(config, model: models.Model, system: System, level: int) -> Ca
   return simulate
 
 
-def torsion_js(x: np.ndarray, reference: np.ndarray) -> float:
-  """JS(φ, ψ) of frames of alanine's five beads [..., 5, 3] in nm, in coarse bins."""
-  return densities.torsion_js(structure.phi_psi(x), structure.phi_psi(reference), BINS)
+def torsion_js(x: np.ndarray, reference: np.ndarray, bins: int = BINS) -> float:
+  """JS(φ, ψ) of frames of alanine's five beads [..., 5, 3] in nm, coarse bins of each torsion."""
+  return densities.torsion_js(structure.phi_psi(x), structure.phi_psi(reference), bins)
 
 
 def pair_js(x: np.ndarray, reference: np.ndarray) -> float:

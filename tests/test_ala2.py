@@ -14,6 +14,7 @@ import pytest
 from experiments import (
   ala2,
   checks,
+  kinetics,
   models,
   noise_level,
   objectives,
@@ -24,6 +25,7 @@ from experiments import (
 )
 from experiments.configs import ala2 as ala2_config
 from experiments.configs import checks as checks_config
+from experiments.configs import kinetics as kinetics_config
 from experiments.configs import noise_level as noise_level_config
 from experiments.configs.published_sizes import PUBLISHED_SIZES
 from twoforone import checkpoint, trajectory
@@ -202,11 +204,37 @@ def test_noise_level_names_a_level_of_its_table(finished, tmp_path):
 
 
 def test_noise_level_leaves_out_what_cannot_be_scored():
-  rows = [{'level': 0, 'lost': 3, 'JS 60×60': float('nan'), 'error': float('nan')},
-          {'level': 9, 'lost': 5, 'JS 60×60': 0.1, 'error': 0.01, 'bond W1 [Å]': 0.2}]
-  assert noise_level.choose(rows) == 9
+  rows = [{'level': 0, 'lost': 3, 'JS': float('nan'), 'error': float('nan')},
+          {'level': 9, 'lost': 5, 'JS': 0.1, 'error': 0.01, 'bond W1 [Å]': 0.2}]
+  assert noise_level.choose(rows, 'JS') == 9
   with pytest.raises(ValueError, match=r'levels: found \[0\], of which none kept 5 replicas'):
-    noise_level.choose(rows[:1])
+    noise_level.choose(rows[:1], 'JS')
+
+
+@pytest.mark.parametrize('changes, expected', [
+  ({}, 0),  # the sharpest bonds of all three, which are within 2 · 0.01 of 0.10
+  ({0: {'lost': 1}}, 30),  # however sharp and near: it loses more
+  ({0: {'JS': 0.13}}, 30),  # three errors of the least above it, though two of its own, 0.02
+  ({30: {'error': 0.03}}, 0),  # the error that counts is that of the least JS, not of another
+  ({0: {'JS': 0.13}, 100: {'error': 0.02}}, 0),  # within 2 · 0.02
+  ({0: {'lost': 1, 'JS': 0.01}, 30: {'JS': 0.13}}, 100),  # the least of those kept, alone
+])
+def test_the_level_chosen_loses_the_fewest_then_is_near_then_sharp(changes, expected):
+  rows = {0: {'lost': 0, 'JS': 0.115, 'error': 0.02, 'bond W1 [Å]': 0.01},
+          30: {'lost': 0, 'JS': 0.11, 'error': 0.01, 'bond W1 [Å]': 0.02},
+          100: {'lost': 0, 'JS': 0.10, 'error': 0.01, 'bond W1 [Å]': 0.03}}
+  rows = [{'level': level, **row, **changes.get(level, {})} for level, row in rows.items()]
+  assert noise_level.choose(rows, 'JS') == expected
+
+
+@pytest.mark.parametrize('study, configs', [
+  (checks, checks_config), (kinetics, kinetics_config), (noise_level, noise_level_config)])
+def test_a_study_refuses_a_simulation_that_cannot_be_before_any_work(study, configs, tmp_path):
+  config = configs.get_config('smoke')
+  config.simulate.burn_in_frames = 40  # of 2 × 20
+  with pytest.raises(ValueError, match=r'simulate\.burn_in_frames: found 40, expected fewer than'):
+    study.run(config, str(tmp_path))
+  assert not list(tmp_path.iterdir())
 
 
 def test_a_direct_score_has_a_curl_also_where_the_model_has_a_prior():

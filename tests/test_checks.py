@@ -4,6 +4,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from experiments import models
+from experiments.checks import check_model
+from experiments.configs import checks as checks_config
 from twoforone import checks, geometry
 
 T = jnp.asarray(0.1)
@@ -68,3 +71,25 @@ def test_force_is_minus_the_gradient_of_the_energy(factor, agrees):
     error = float(consistency(chiral_energy, lambda *args: factor * score(*args), 1.0, x, t))
   # Central differences of step 1e-4: O(1e-8) of truncation; a 1 % error shows as 1 %.
   assert (error < 1e-6) == agrees
+
+
+def test_a_model_that_is_chiral_at_one_frame_only_fails_the_mirror_gap():
+  config = checks_config.get_config()
+  config.num_rotations = 2
+  with jax.enable_x64():
+    frames = jnp.stack([1.2 * X, X]).astype(jnp.float64)
+    size = geometry.distances(frames[1], PAIRS).sum()
+
+    def energy(params, x, t):
+      """Springs; a volume for beads as far apart as those of the second frame."""
+      near = jnp.exp(-(10 * (geometry.distances(x, PAIRS).sum() - size)) ** 2)
+      return near * chiral_energy(params, x, t) + jnp.sum(geometry.distances(x, PAIRS) ** 2)
+
+    def score(params, x, t):
+      return -jax.grad(energy, argnums=1)(params, x, t)
+
+    model = models.Model(models.make_schedule(config.schedule), None, score, None, 1.0,
+                         models.Statistics())
+    rows = check_model(config, model, 1.0, frames)
+    assert mirror_gap(score, 1.0, frames[1], T) > config.mirror_limit
+  assert [row['check'] for row in rows if not row['passed']] == ['mirror gap']

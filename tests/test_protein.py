@@ -1,5 +1,6 @@
 """The experiment on any molecule: its loaders, its report, and a whole run made small."""
 
+import json
 import pathlib
 import types
 
@@ -10,14 +11,21 @@ import numpy as np
 import pytest
 
 from experiments import (
+  checks,
+  dynamics,
   evaluate_protein,
+  milestones,
   models,
   molecules,
+  noise_level,
   protein,
   report_parts,
   report_protein,
+  subject,
   uses,
 )
+from experiments.configs import checks as checks_config
+from experiments.configs import noise_level as noise_level_config
 from experiments.configs import protein as protein_config
 from experiments.configs.published_sizes import PUBLISHED_SIZES
 from experiments.force_field import load_force_field
@@ -56,14 +64,22 @@ def write_run(path, frames, seed):
   return str(path), str(path.with_suffix('.pdb'))
 
 
-@pytest.mark.slow
-def test_trajectories_to_a_report(tmp_path):
-  (first, topology), (second, _) = (write_run(tmp_path / f'{k}.xtc', 400, k) for k in range(2))
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+  """A finished smoke run on two trajectories: its folder, its data and its rows."""
+  folder = tmp_path_factory.mktemp('protein')
+  (first, topology), (second, _) = (write_run(folder / f'{k}.xtc', 400, k) for k in range(2))
+  data = {'topology': topology, 'trajectories': (first, second), 'native': topology}
   config = protein_config.get_config('smoke')
-  config.data.update({'topology': topology, 'trajectories': (first, second), 'native': topology})
+  config.data.update(data)
   config.simulate.update({'formats': ('.h5',), 'written_replicas': 1})
-  rows = protein.run(config, str(tmp_path / 'run'))
-  left = {path.name for path in (tmp_path / 'run').iterdir()}
+  return folder / 'run', data, protein.run(config, str(folder / 'run'))
+
+
+@pytest.mark.slow
+def test_trajectories_to_a_report(finished):
+  folder, _, rows = finished
+  left = {path.name for path in folder.iterdir()}
   assert left >= {'report.md', 'metrics.csv', 'landscape.png', 'contacts.png', 'rmsd.png',
                   'distributions.png', 'traces.png', 'training.png', 'trajectory.xtc',
                   'kinetics.png', 'transitions.png'}
@@ -73,19 +89,19 @@ def test_trajectories_to_a_report(tmp_path):
   shares = [values['simulation', f'population state {k}'].value for k in (1, 2)]
   assert 0 < sum(shares) < 1 + 1e-9
   assert values['held-out runs', 'relaxation time 1, lag 40 ps'].value > 0
-  report = (tmp_path / 'run' / 'report.md').read_text()  # its replicas are of 0.64 ps
+  report = (folder / 'report.md').read_text()  # its replicas are of 0.64 ps
   assert 'simulation: no trajectory is longer than the lag of 40 ps.' in report
   assert np.isfinite(values['i.i.d.', 'pair-distance JS to the training frames, offset 3'].value)
   assert np.isfinite(values['simulation', 'potential energy, up to a constant'].value)
   assert np.isfinite(values['uncorrected simulation', 'TIC JS'].value)
   assert 'Correction 1 of the force field' in report and 'moved by 20 Langevin steps' in report
-  part = tmp_path / 'run' / 'simulation' / 'replica_00000' / 'part_00001.h5'
+  part = folder / 'simulation' / 'replica_00000' / 'part_00001.h5'
   with mdtraj.formats.HDF5TrajectoryFile(str(part)) as file:
     found = file.read()
   assert np.isfinite(found.potentialEnergy).all()
   np.testing.assert_allclose(  # K = 3n kB T / 2
     found.temperature, found.kineticEnergy / (1.5 * BEADS * 0.00831446), rtol=1e-5)
-  check_force_field(tmp_path / 'run')
+  check_force_field(folder)
 
 
 def check_force_field(folder):
@@ -102,6 +118,55 @@ def check_force_field(folder):
     load_force_field(str(folder))
   with pytest.raises(ValueError, match=r'config\.json: cannot be read'):
     load_force_field(str(folder / 'model'))
+
+
+def of_finished(finished, configs):
+  """The config of a study of the finished run, with the same data."""
+  folder, data, _ = finished
+  config = configs.get_config('protein_smoke')
+  config.data.update(data)
+  config.pretrained = str(folder / 'model' / 'best')
+  return config
+
+
+@pytest.mark.slow
+def test_checks_pass_on_a_chain(finished, tmp_path):
+  config = of_finished(finished, checks_config)
+  config.update({'num_frames': 3, 'num_rotations': 5})
+  rows = checks.run(config, str(tmp_path))
+  assert [row['passed'] for row in rows] == [True] * 7
+  assert (tmp_path / 'residual.png').exists()
+
+
+@pytest.mark.slow
+def test_noise_level_of_a_chain_is_by_its_pair_distances(finished, tmp_path):
+  config = of_finished(finished, noise_level_config)
+  config.levels = (20,)
+  assert noise_level.run(config, str(tmp_path)) == 20
+  table = json.loads((tmp_path / 'noise_level.json').read_text())
+  assert config.simulate.temperature == 300.0  # that of the data
+  split = subject.load(config).split
+  assert table['floor'] == milestones.pair_js(split.train.x, split.validation.x)
+  x, _ = dynamics.read_run(tmp_path / 'level_20')
+  x, (row,) = x[config.simulate.burn_in_frames:], table['rows']
+  assert row['lost'] == 0 and x.shape == (16, 20, BEADS, 3)
+  assert row['pair-distance JS'] == milestones.pair_js(x, split.validation.x)
+  groups = [milestones.pair_js(x[:, k:k + 4], split.validation.x) for k in range(0, 20, 4)]
+  assert row['error'] == pytest.approx(np.std(groups, ddof=1) / np.sqrt(5))
+  text = (tmp_path / 'noise_level.md').read_text()
+  assert '| level | sigma | pair-distance JS | error | bond W1 [Å] |' in text
+
+
+def test_studies_name_the_variants_of_alanine_and_of_any_molecule():
+  config = noise_level_config.get_config('metadynamics')
+  assert config.data.kind == 'metadynamics' and config.simulate.correction.rounds == 0
+  assert config.simulate.parts * config.simulate.frames_per_part == 400
+  # A published schedule has a tenth of the levels.
+  assert (config.levels[-1], noise_level_config.get_config('protein_g').levels[-1]) == (200, 20)
+  assert not subject.is_alanine(config) and subject.is_alanine(noise_level_config.get_config())
+  assert checks_config.get_config('protein').data.kind == 'trajectories'
+  with pytest.raises(ValueError, match=r"variant: found 'mine', expected one of \['bba', "):
+    checks_config.get_config('mine')
 
 
 def test_corrector_draws_the_force_field_and_marks_what_breaks():
