@@ -229,7 +229,8 @@ def figures(
       for name, rows in known.items() if rows}
   pictures = {'kinetics': (
     'k-means of the plane of the two slowest coordinates, and relaxation times between its states.',
-    plots.curves(panels, x_label='number of states / lag [ps]', y_label='', y_log=True))}
+    plots.curves(panels, x_label=['number of states', 'lag [ps]'][:len(panels)], y_label='',
+                 y_log=True))}
   matrices = {name: (np.array(row['matrix']), np.array(row['matrix_errors']))
               for name, row in at_chosen_lag(counted).items()}
   if matrices:

@@ -125,3 +125,13 @@ def test_the_beads_of_a_contact_map_are_counted_downwards(count):
   figure = maps.contact_maps({str(k): RNG.random((5, 5)) for k in range(count)})
   panels = [axis for axis in figure.axes if axis.get_title()]
   assert len(panels) == count and all(axis.yaxis_inverted() for axis in panels)
+
+
+def test_panels_have_labels_of_their_own_or_one_for_all():
+  curve = plots.Curve(np.arange(3.0), np.arange(3.0))
+  panels = {name: {'a': curve} for name in ('one', 'two')}
+  first = plots.curves(panels, x_label=['states', 'lag'], y_label='y').axes
+  assert [axis.get_xlabel() for axis in first] == ['states', 'lag']
+  assert [axis.get_ylabel() for axis in first] == ['y', 'y']
+  with pytest.raises(ValueError, match='zip'):
+    plots.curves(panels, x_label=['states'], y_label='y')

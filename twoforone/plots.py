@@ -165,8 +165,9 @@ def training_curve(losses: Mapping[str, Curve]) -> Figure:
 
 
 def curves(
-  panels: Mapping[str, Mapping[str, Curve]], *, x_label: str, y_label: str | Sequence[str],
-  x_log: bool = False, y_log: bool = False, lines: Mapping[str, float] | None = None
+  panels: Mapping[str, Mapping[str, Curve]], *, x_label: str | Sequence[str],
+  y_label: str | Sequence[str], x_log: bool = False, y_log: bool = False,
+  lines: Mapping[str, float] | None = None
 ) -> Figure:
   """Curves with error bars, a panel per quantity, and labelled horizontal lines in all of them.
 
@@ -174,19 +175,21 @@ def curves(
 
   Args:
     panels: panel title -> name -> curve.
-    y_label: one for all panels or one for each.
+    x_label, y_label: one for all panels or one for each.
     lines: label -> value, for example a sampling floor.
   """
   figure, axes = _row(len(panels), width=4.2 if len(panels) == 1 else 3.2)
-  labels = [y_label] * len(panels) if isinstance(y_label, str) else y_label
-  for axis, label, (title, named) in zip(axes, labels, panels.items(), strict=True):
+  x_labels, y_labels = ([label] * len(panels) if isinstance(label, str) else label
+                        for label in (x_label, y_label))
+  for axis, across, up, (title, named) in zip(
+      axes, x_labels, y_labels, panels.items(), strict=True):
     for k, (name, curve) in enumerate(named.items()):
       dense = len(curve.x) > 40
       axis.errorbar(curve.x, curve.y, curve.error, **look(k + 1), marker='' if dense else 'o',
                     ms=3.5, lw=1.3, capsize=2, label=name)
     for k, (name, value) in enumerate((lines or {}).items()):
       axis.axhline(value, color='0.3', ls=(':', '--', '-.')[k], lw=1.1, label=name)
-    axis.set(title=title, xlabel=x_label, ylabel=label)
+    axis.set(title=title, xlabel=across, ylabel=up)
     if x_log:
       axis.set_xscale('log')
       places = np.unique(np.concatenate([curve.x for curve in named.values()]))
