@@ -9,7 +9,7 @@ from experiments import (
   ala2,
   ala2_flows,
   ala2_methods,
-  evaluate,
+  evaluate_ala2,
   figures_compare,
   report_parts,
   study,
@@ -91,7 +91,7 @@ def score(
   `planes` are the histograms of the sets.
   """
   train = world.split.train
-  rows = [row._asdict() for row in evaluate.evaluate_ala2(
+  rows = [row._asdict() for row in evaluate_ala2.evaluate_ala2(
     sets, reference=world.split.test.x, kT=world.kT, seed=seed,
     training=[train.x[train.run == k] for k in np.unique(train.run)])]
   value = study.look_up(rows)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import evaluate, figures, kinetics, report_parts, step_world
+from experiments import evaluate_ala2, figures_ala2, kinetics, report_parts, step_world
 from experiments.report import Row, write_report
 from experiments.step_world import World
 from twoforone import geometry
@@ -110,7 +110,7 @@ def list_rows(config, world: World, rows: dict[str, dict]) -> tuple[dict, dict[s
                   for row in transitions(config, label, sets[label], config.interval)]
   found += held_out
   if sets:
-    found += evaluate.evaluate_ala2(
+    found += evaluate_ala2.evaluate_ala2(
       sets, reference=runs.held_out, training=runs.training, kT=runs.kT)
   return sets, found
 
@@ -138,6 +138,6 @@ def report(config, folder: pathlib.Path, world: World, rows: dict[str, dict]) ->
   order = list(dict.fromkeys(row.sample for row in found))
   write_report(
     folder, 'Learned steps of alanine dipeptide',
-    sorted(found, key=lambda row: order.index(row.sample)), figures.ala2_figures(
+    sorted(found, key=lambda row: order.index(row.sample)), figures_ala2.ala2_figures(
       sets, reference=runs.held_out, training=runs.training, kT=runs.kT, system=ala2.ala2_system()))
   return found

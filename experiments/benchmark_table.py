@@ -2,6 +2,8 @@
 
 import pathlib
 
+from experiments import markdown
+
 COLUMNS = (
   ('beads', 'beads', '{:d}'), ('form', 'network', '{}'), ('batch', 'batch', '{:d}'),
   ('at_once', 'at once', '{:d}'),
@@ -32,19 +34,16 @@ def write_markdown(path: pathlib.Path, table: dict) -> None:
     'a process of their own, whose peak resident memory (Python, JAX and compiling included) is '
     'given beside; synthetic chains where no published size has their number of beads.', '']
   for kind, title in TITLES.items():
-    lines += [f'## {title}', '', *format_rows(r for r in table['rows'] if r['kind'] == kind), '']
-  lines += ['## Import in a fresh process', '',
-            '| module | jax s | module on top s |', '|---|---|---|']
-  lines += [f'| {module} | {seconds["jax"]:.2f} | {seconds["module"]:.2f} |'
-            for module, seconds in machine['import_seconds'].items()]
+    lines += [f'## {title}', '', format_rows(r for r in table['rows'] if r['kind'] == kind), '']
+  lines += ['## Import in a fresh process', '', markdown.table(
+    ('module', 'jax s', 'module on top s'), (
+      (module, f'{seconds["jax"]:.2f}', f'{seconds["module"]:.2f}')
+      for module, seconds in machine['import_seconds'].items()))]
   path.write_text('\n'.join(lines) + '\n')
 
 
-def format_rows(rows) -> list[str]:
+def format_rows(rows) -> str:
   """A Markdown table; a column that a row lacks is left blank."""
-  lines = [f'| {" | ".join(title for _, title, _ in COLUMNS)} |', '|---' * len(COLUMNS) + '|']
-  for row in rows:
-    row = row | {'milliseconds': 1e3 * row['seconds']}
-    cells = [form.format(row[name]) if name in row else '' for name, _, form in COLUMNS]
-    lines.append(f'| {" | ".join(cells)} |')
-  return lines
+  rows = (row | {'milliseconds': 1e3 * row['seconds']} for row in rows)
+  return markdown.table([title for _, title, _ in COLUMNS], (
+    [form.format(row[name]) if name in row else '' for name, _, form in COLUMNS] for row in rows))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import command_line
+from experiments import command_line, markdown
 from twoforone import units
 from twoforone.datasets import ala2, embedded, peptide
 from twoforone.datasets.dataset import Dataset
@@ -63,13 +63,13 @@ def compare_runs(x: np.ndarray, run: np.ndarray) -> str:
   """Populations of each run and JS of its 60×60 (phi, psi) histogram against the others'."""
   torsions = [structure.internal_coordinates(x[run == k]).dihedrals for k in np.unique(run)]
   counts = np.stack([densities.torsion_histogram(angles) for angles in torsions])
-  lines = ['| run | P(phi > 0) | P(alpha_R) | JS against the others |', '| --- | --- | --- | --- |']
+  rows = []
   for k, angles in enumerate(torsions):
     basins = structure.basins(angles)
     js = densities.js_divergence(np.delete(counts, k, axis=0).sum(axis=0), counts[k])
-    lines.append(f'| {k} | {basins["phi_positive"].mean():.3f} | {basins["alpha_R"].mean():.3f} | '
-                 f'{js:.4f} |')
-  return '\n'.join(lines) + '\n'
+    rows.append((str(k), f'{basins["phi_positive"].mean():.3f}', f'{basins["alpha_R"].mean():.3f}',
+                 f'{js:.4f}'))
+  return markdown.table(('run', 'P(phi > 0)', 'P(alpha_R)', 'JS against the others'), rows) + '\n'
 
 
 def compare_folds(data: Dataset, native: np.ndarray) -> str:
@@ -78,8 +78,7 @@ def compare_folds(data: Dataset, native: np.ndarray) -> str:
   Folded is an RMSD below 2 Å, unfolded one above 3 Å.
   """
   rmsd = folding.native_rmsd(data.x, native)
-  lines = ['| run | P(RMSD < 2 Å) | foldings | pair-distance JS against the others |',
-           '| --- | --- | --- | --- |']
+  rows = []
   for k in np.unique(data.run):
     own = data.run == k
     share = uncertainty.estimate(rmsd[own] < 0.2)
@@ -87,8 +86,10 @@ def compare_folds(data: Dataset, native: np.ndarray) -> str:
       folding.fold_states(rmsd[own][:, None], 0.2, 0.3), data.interval)
     js = structure.pair_distance_js(*(
       structure.pair_histograms(data.x[frames], offset=3) for frames in (~own, own))).mean()
-    lines.append(f'| {k} | {share.mean:.3f} ± {share.error:.3f} | {events.foldings} | {js:.4f} |')
-  return '\n'.join(lines) + '\n'
+    rows.append((str(k), f'{share.mean:.3f} ± {share.error:.3f}', str(events.foldings),
+                 f'{js:.4f}'))
+  heads = 'run', 'P(RMSD < 2 Å)', 'foldings', 'pair-distance JS against the others'
+  return markdown.table(heads, rows) + '\n'
 
 
 def deviation(identity: VirialIdentity) -> np.ndarray:
@@ -106,11 +107,9 @@ def table(identity: VirialIdentity, beads: tuple[str, ...]) -> list[tuple[str, .
 def to_markdown(rows: list[tuple[str, ...]], identity: VirialIdentity) -> str:
   """The table, then the root mean square and the largest deviation."""
   z = deviation(identity)
-  lines = [COLUMNS, ('---',) * len(COLUMNS), *rows]
-  return '\n'.join([
-    *(f'| {" | ".join(line)} |' for line in lines), '',
-    f'Deviation over {len(z)} pairs: rms {np.sqrt(np.mean(z**2)):.2f}, largest '
-    f'{np.abs(z).max():.2f} standard errors. Expected mean: -1.', ''])
+  return (f'{markdown.table(COLUMNS, rows)}\n\n'
+          f'Deviation over {len(z)} pairs: rms {np.sqrt(np.mean(z**2)):.2f}, largest '
+          f'{np.abs(z).max():.2f} standard errors. Expected mean: -1.\n')
 
 
 if __name__ == '__main__':

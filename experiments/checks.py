@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import command_line, models, residual, stages, subject
+from experiments import command_line, markdown, models, residual, stages, subject
 from twoforone import checks, plots, schedule
 from twoforone.losses.fokker_planck import Curve
 from twoforone.trajectory import write_json
@@ -96,13 +96,12 @@ def row(check: str, values: jax.Array, side: str, limit: float) -> dict:
 
 def write(folder: pathlib.Path, rows: list[dict], curve: Curve | None) -> None:
   """Writes and prints the table, and the residual of a model that has an energy."""
-  lines = [COLUMNS, ('---',) * len(COLUMNS)]
-  lines += [(r['check'], f'{r["value"]:.2e}', r['must be'], f'{r["limit"]:g}',
-             'yes' if r['passed'] else 'NO') for r in rows]
-  text = '# Checks\n\n' + '\n'.join(f'| {" | ".join(line)} |' for line in lines) + '\n'
+  cells = ((r['check'], f'{r["value"]:.2e}', r['must be'], f'{r["limit"]:g}',
+            'yes' if r['passed'] else 'NO') for r in rows)
+  text = f'# Checks\n\n{markdown.table(COLUMNS, cells)}\n'
   if curve is not None:
     text += '\n'.join(['', '# Fokker-Planck residual', '', 'In units of D β/2, over sigma.', '',
-                       *residual.table(curve), '', '![residual](residual.png)', ''])
+                       residual.table(curve), '', '![residual](residual.png)', ''])
     plots.save(residual.figure({'model': curve}), folder / 'residual.png')
     write_json(folder / 'residual.json', {
       name: values.tolist() for name, values in curve._asdict().items()})

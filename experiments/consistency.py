@@ -17,6 +17,7 @@ from experiments import (
   ala2,
   command_line,
   cost,
+  markdown,
   populations,
   residual,
   stages,
@@ -98,9 +99,9 @@ def describe(costs: dict, energies: dict) -> str:
   least = min(found['ms per step'] for found in costs.values())
   steps = list(dict.fromkeys(step for found in energies.values()
                              for step in found.get('time steps', {})))
-  titles = ['run', 'ms per training step', 'of the cheapest', 'GFLOP', 'P(φ > 0) of the energy',
-            'effective share', 'largest stable step [fs]', *(f'{step} fs' for step in steps)]
-  lines = [f'| {" | ".join(titles)} |', '|---' * len(titles) + '|']
+  heads = ['run', 'ms per training step', 'of the cheapest', 'GFLOP', 'P(φ > 0) of the energy',
+           'effective share', 'largest stable step [fs]', *(f'{step} fs' for step in steps)]
+  rows = []
   for name, found in energies.items():
     cost = costs.get(name, {})
     share, own = found.get('P(φ > 0)', {}), found.get('time steps', {})
@@ -110,12 +111,12 @@ def describe(costs: dict, energies: dict) -> str:
               f'{share["effective_share"]:.2f}'] if share else [''] * 2
     cells.append(f'{found["stable step [fs]"]:.1f}')
     cells += [describe_step(own[step]) if step in own else '' for step in steps]
-    lines.append(f'| {name} | {" | ".join(cells)} |')
+    rows.append((name, *cells))
   return ('\n\nOf the first seed. Training steps were timed in turn in one run. P(φ > 0) of the '
           'energy: from the density of its own flow, weighed by exp(-energy), no dynamics; '
           'effective share: of the samples behind it. The largest stable step is 2 / ω of the '
           'stiffest mode at validation frames; for each time step tried, the replicas lost and '
-          'the width of bonds relative to validation frames.\n\n' + '\n'.join(lines)
+          'the width of bonds relative to validation frames.\n\n' + markdown.table(heads, rows)
           + '\n\n![residual](residual.png)')
 
 

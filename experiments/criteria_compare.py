@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments import ala2_flows
+from experiments import ala2_flows, markdown
 
 EXACT_DIFFERENCE = 3.380  # kT, of the double well's basins
 
@@ -96,12 +96,12 @@ CRITERIA = {
 
 def judge(system: str, table: dict[str, dict]) -> str:
   """Markdown: a line for each criterion of a method in the table, method -> seed -> numbers."""
-  lines = ['Limits set beforehand, and the median of the seeds:', '',
-           '| method | number | median | limit | |', '|---' * 5 + '|']
+  rows = []
   for method, label, value, (least, most) in CRITERIA[system]:
     if method in table:
       median = float(np.median([value(row) for row in table[method].values()]))
       limit = f'{least:.3g} to {most:.3g}' if least else f'{most:.3g}'
       met = 'met' if least <= median <= most else 'not met'
-      lines.append(f'| {method} | {label} | {median:.4g} | {limit} | {met} |')
-  return '\n'.join(lines)
+      rows.append((method, label, f'{median:.4g}', limit, met))
+  return 'Limits set beforehand, and the median of the seeds:\n\n' + markdown.table(
+    ('method', 'number', 'median', 'limit', ''), rows)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments import markdown
 from experiments.score_time_integrated import RARE, STRETCH, Measured
 
 INFINITE = float('inf')
@@ -102,18 +103,17 @@ def criteria_table(
   A criterion of which no model has a number has no line.
   """
   heads = [f'{name} ({len(seeds)} seed{"s" * (len(seeds) > 1)})' for name, seeds in table.items()]
-  heads = '', 'criterion', 'pass', 'target', *known, *heads
-  lines = [heads, ('---',) * len(heads)]
+  rows = []
   for key, criterion in CRITERIA.items():
     cells = [_cell(column(seeds, key), chains, verdicts[name][key])
              for name, seeds in table.items()]
     if not any(cells):
       continue
-    lines.append((criterion.id, criterion.label, _interval(criterion.passes),
-                  _interval(criterion.target),
-                  *(_cell(column({0: numbers}, key), chains, '') for numbers in known.values()),
-                  *cells))
-  return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+    rows.append((criterion.id, criterion.label, _interval(criterion.passes),
+                 _interval(criterion.target),
+                 *(_cell(column({0: numbers}, key), chains, '') for numbers in known.values()),
+                 *cells))
+  return markdown.table(('', 'criterion', 'pass', 'target', *known, *heads), rows)
 
 
 def column(seeds: Seeds, key: str) -> list[Measured]:

@@ -9,7 +9,7 @@ import pathlib
 
 from ml_collections import ConfigDict
 
-from experiments import command_line, cost, study
+from experiments import command_line, cost, markdown, study
 from twoforone.trajectory import write_json
 
 
@@ -61,17 +61,18 @@ def add_budget(config, fields: dict, costs: dict[str, float]) -> dict:
 
 def describe(config, costs: dict, changes: dict) -> str:
   """What a step costs and how many the budget pays for."""
-  lines = ['| network | ms per training step | training steps | ms per simulated step | '
-           'ps per replica |', '|---|---|---|---|---|']
+  heads = ('network', 'ms per training step', 'training steps', 'ms per simulated step',
+           'ps per replica')
+  rows = []
   for name, found in costs.items():
     settings = ConfigDict(config.ala2.simulate.to_dict() | changes[name]['simulate'])
     length = settings.parts * settings.frames_per_part * settings.stride * settings.dt
-    lines.append(f'| {name} | {found["train"]:.1f} | {changes[name]["train"]["num_steps"]:,} | '
-                 f'{found["simulate"]:.3f} | {length:.0f} |')
+    rows.append((name, f'{found["train"]:.1f}', f'{changes[name]["train"]["num_steps"]:,}',
+                 f'{found["simulate"]:.3f}', f'{length:.0f}'))
   return (f'{config.training_minutes:g} minutes of training at batch {config.ala2.train.batch_size}'
           f', {config.simulation_minutes:g} minutes of simulation of '
           f'{config.ala2.simulate.replicas} replicas.'
-          '\n\n' + '\n'.join(lines))
+          '\n\n' + markdown.table(heads, rows))
 
 
 if __name__ == '__main__':

@@ -13,7 +13,15 @@ from collections.abc import Callable
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import command_line, correcting, milestones, report_parts, stages, subject
+from experiments import (
+  command_line,
+  correcting,
+  markdown,
+  milestones,
+  report_parts,
+  stages,
+  subject,
+)
 from twoforone import plots
 from twoforone.evaluation import densities, structure, temperature, uncertainty
 from twoforone.schedule import level_time
@@ -121,10 +129,8 @@ def write(folder, rows: list[dict], js: str, floor: float, best: int) -> None:
 
 
 def format_rows(rows: list[dict]) -> str:
-  lines = [rows[0], ['---'] * len(rows[0])]
-  lines += [[FORMATS.get(name, '{:.4f}').format(value) for name, value in row.items()]
-            for row in rows]
-  return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+  return markdown.table(rows[0], (
+    [FORMATS.get(name, '{:.4f}').format(value) for name, value in row.items()] for row in rows))
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from experiments import markdown
 from twoforone import plots
 from twoforone.trajectory import write_json
 
@@ -90,9 +91,8 @@ def _section(sample: str, rows: Sequence[Row], columns: Sequence[str]) -> list[s
   counts = [f'{frames:,} frames'] * bool(frames) + [
     f'floor from {" or ".join(f"{count:,}" for count in floors)} frames'] * bool(floors)
   cells = [_cells(row, columns) for row in rows]
-  table = [list(cells[0]), ['---'] * len(cells[0]), *(row.values() for row in cells)]
   return [f'## {sample}', '; '.join(counts),
-          '\n'.join('| ' + ' | '.join(line) + ' |' for line in table)]
+          markdown.table(cells[0], (row.values() for row in cells))]
 
 
 def _cells(row: Row, columns: Sequence[str]) -> dict[str, str]:

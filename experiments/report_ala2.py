@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from experiments import correcting, evaluate, figures, report, report_parts
+from experiments import correcting, evaluate_ala2, figures_ala2, report, report_parts
 from twoforone import trajectory
 from twoforone.datasets.dataset import Split
 from twoforone.simulate import BlowUp, Info
@@ -30,17 +30,17 @@ def write_results(
   kT, interval = thermal_energy(system.temperature), settings.stride * settings.dt
   sets = report_parts.sound_sets(samples, x) | correcting.uncorrected(config, folder)
   runs = [split.train.x[split.train.run == k] for k in np.unique(split.train.run)]
-  rows = evaluate.evaluate_ala2(
+  rows = evaluate_ala2.evaluate_ala2(
     sets, reference=split.test.x, training=runs, kT=kT, seed=config.seed)
   if 'simulation' in sets:
     rows += report_parts.thermal_rows(
       info, report_parts.sound_replicas(x), len(system.beads), settings.temperature)
   rows += report_parts.count_rows(lost, len(samples), len(sets['i.i.d.']))
-  pictures = figures.ala2_figures(
+  pictures = figures_ala2.ala2_figures(
     sets, reference=split.test.x, training=runs, kT=kT, system=system)
   pictures |= report_parts.training_figures(folder / 'model' / 'metrics.csv')
   if 'simulation' in sets:
-    pictures['replicas'] = figures.replica_figure(sets['simulation'], interval)
+    pictures['replicas'] = figures_ala2.replica_figure(sets['simulation'], interval)
     trajectory.export(folder / 'trajectory.xtc', sets['simulation'][:, 0], system,
                       interval=interval)
   trajectory.export(folder / 'samples.xtc', sets['i.i.d.'][:1000], system, interval=1.0)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments import transitions
+from experiments import markdown, transitions
 from twoforone import plots
 from twoforone.evaluation import kinetics, structure, uncertainty
 from twoforone.trajectory import write_json
@@ -38,32 +38,35 @@ def describe(found: dict, start: str) -> str:
   """The report from the numbers of kinetics.json."""
   atoms, simulated = found['sets']['all-atom'], found['sets']['simulation']
   lines = ['# Kinetics', '', f'Replicas lost: {found["lost"]}. Start: {start}.', '',
-           f'| set | frames | interval [ps] | entries into φ > 0 | {" | ".join(BASINS)} |',
-           '|---' * 7 + '|']
-  lines += [f'| {name} | {s["frames"]:,} | {s["interval"]:g} | {s["entries"]} | '
-            + ' | '.join(f'{p:.4f}' for p in s['populations'].values()) + ' |'
-            for name, s in found['sets'].items()]
-  lines += ['', *time_table(atoms['rows'], simulated['rows']), '',
-            'In brackets: 2.5 to 97.5 % of 100 draws of whole trajectories with replacement; of a '
-            'ratio, the two intervals combined.']
+           set_table(found['sets']), '', time_table(atoms['rows'], simulated['rows']), '',
+           'In brackets: 2.5 to 97.5 % of 100 draws of whole trajectories with replacement; of a '
+           'ratio, the two intervals combined.']
   lines += [f'\n{line}' for name, s in found['sets'].items() for row in s['rows']
             for line in transitions.complaints(name, row)]
-  lines += ['', *transition_table(found['sets']), '', *cluster_tables(found['clusters']), '',
+  lines += ['', transition_table(found['sets']), '', cluster_tables(found['clusters']), '',
             '![kinetics](kinetics.png)']
   return '\n'.join(lines) + '\n'
 
 
-def time_table(atoms: list[dict], simulated: list[dict]) -> list[str]:
+def set_table(sets: dict) -> str:
+  """How long each set is, how often it enters the basin, and who is where."""
+  return markdown.table(('set', 'frames', 'interval [ps]', 'entries into φ > 0', *BASINS), (
+    (name, f'{s["frames"]:,}', f'{s["interval"]:g}', str(s['entries']),
+     *(f'{p:.4f}' for p in s['populations'].values()))
+    for name, s in sets.items()))
+
+
+def time_table(atoms: list[dict], simulated: list[dict]) -> str:
   """Relaxation and mean first passage times at each lag, and their ratios."""
   named = [(f'relaxation {k + 1}', 'timescales', k) for k in range(len(BASINS) - 1)]
   named += [(f'first passage {way} φ > 0', 'passages', k) for k, way in enumerate(WAYS)]
-  lines = ['| lag [ps] | time | all-atom [ps] | simulation [ps] | ratio |', '|---' * 5 + '|']
+  cells = []
   for rows in zip(atoms, simulated, strict=True):
     for label, field, k in named:
       slow, fast = (look_up(row, field, k) for row in rows)
-      lines.append(f'| {rows[0]["lag"]:g} | {label} | {cell(slow, ".1f")} | {cell(fast, ".1f")} | '
-                   f'{cell(ratio(fast, slow), ".3f")} |')
-  return lines
+      cells.append((f'{rows[0]["lag"]:g}', label, cell(slow, '.1f'), cell(fast, '.1f'),
+                    cell(ratio(fast, slow), '.3f')))
+  return markdown.table(('lag [ps]', 'time', 'all-atom [ps]', 'simulation [ps]', 'ratio'), cells)
 
 
 def look_up(row: dict, field: str, *place: int) -> Interval:
@@ -89,36 +92,31 @@ def ratio(first: Interval, second: Interval) -> Interval:
   return Interval(*np.exp([value, value - low, value + high]).tolist())
 
 
-def transition_table(sets: dict) -> list[str]:
+def transition_table(sets: dict) -> str:
   """Transition probabilities at the longest lag."""
   rows = {name: found['rows'][-1] for name, found in sets.items()}
   lag = rows['all-atom']['lag']
-  lines = [f'| from → to in {lag:g} ps | {" | ".join(rows)} |', '|---' * (1 + len(rows)) + '|']
-  for i, start in enumerate(BASINS):
-    for j, end in enumerate(BASINS):
-      cells = (cell(look_up(row, 'matrix', i, j), '.4f') for row in rows.values())
-      lines.append(f'| {start} → {end} | {" | ".join(cells)} |')
-  return lines
+  return markdown.table((f'from → to in {lag:g} ps', *rows), (
+    (f'{start} → {end}', *(cell(look_up(row, 'matrix', i, j), '.4f') for row in rows.values()))
+    for i, start in enumerate(BASINS) for j, end in enumerate(BASINS)))
 
 
-def cluster_tables(clusters: dict) -> list[str]:
+def cluster_tables(clusters: dict) -> str:
   """The states of k-means, where they are and who is in them, and the sets that PCCA+ makes."""
   states, sets = clusters['state_populations'], clusters['set_populations']
   times = ', '.join(f'{time:.1f}' for time in clusters['timescales'])
-  lines = [f'k-means: {clusters["chosen"]} states by the elbow; {len(BASINS)} PCCA+ sets of them '
-           f'by all-atom transitions in {clusters["lag"]:g} ps, which relax in {times} ps.', '',
-           f'| state | φ [°] | ψ [°] | PCCA+ set | {" | ".join(states)} |',
-           '|---' * (4 + len(states)) + '|']
-  for k, ((phi, psi), member) in enumerate(
-      zip(clusters['centres_degrees'], clusters['sets'], strict=True)):
-    shares = ' | '.join(f'{shares[k]:.4f}' for shares in states.values())
-    lines.append(f'| {k + 1} | {phi:.1f} | {psi:.1f} | {member + 1} | {shares} |')
-  lines += ['', f'| PCCA+ set | states | {" | ".join(sets)} |', '|---' * (2 + len(sets)) + '|']
-  for k in range(len(BASINS)):
-    members = ', '.join(str(i + 1) for i, member in enumerate(clusters['sets']) if member == k)
-    shares = ' | '.join(f'{shares[k]:.4f}' for shares in sets.values())
-    lines.append(f'| {k + 1} | {members} | {shares} |')
-  return lines
+  text = (f'k-means: {clusters["chosen"]} states by the elbow; {len(BASINS)} PCCA+ sets of them '
+          f'by all-atom transitions in {clusters["lag"]:g} ps, which relax in {times} ps.')
+  of_states = markdown.table(('state', 'φ [°]', 'ψ [°]', 'PCCA+ set', *states), (
+    (str(k + 1), f'{phi:.1f}', f'{psi:.1f}', str(member + 1),
+     *(f'{shares[k]:.4f}' for shares in states.values()))
+    for k, ((phi, psi), member) in enumerate(
+      zip(clusters['centres_degrees'], clusters['sets'], strict=True))))
+  of_sets = markdown.table(('PCCA+ set', 'states', *sets), (
+    (str(k + 1), ', '.join(str(i + 1) for i, member in enumerate(clusters['sets']) if member == k),
+     *(f'{shares[k]:.4f}' for shares in sets.values()))
+    for k in range(len(BASINS))))
+  return '\n\n'.join([text, of_states, of_sets])
 
 
 def figure(found: dict, torsions: list[np.ndarray], interval: float) -> plots.Figure:

@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from experiments import markdown
 from experiments.toy_objectives import TERMS
 from experiments.toy_scores import World
 from twoforone import maps, plots
@@ -81,10 +82,9 @@ def spread(values, digits: int) -> str:
 
 
 def table(rows: list[dict]) -> str:
-  lines = [COLUMNS, ['---'] * len(COLUMNS)]
-  lines += [['' if row[name] is None else form.format(row[name])
-             for name, form in COLUMNS.items()] for row in rows]
-  return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+  return markdown.table(COLUMNS, (
+    ['' if row[name] is None else form.format(row[name]) for name, form in COLUMNS.items()]
+    for row in rows))
 
 
 def summary(result: dict) -> str:

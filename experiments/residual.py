@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import markdown
 from experiments.models import Model
 from twoforone import plots
 from twoforone.losses import fokker_planck
@@ -51,8 +52,7 @@ def figure(curves: Mapping[str, fokker_planck.Curve]) -> plots.Figure:
                       x_log=True, y_log=True)
 
 
-def table(curve: fokker_planck.Curve) -> list[str]:
-  """The curve as lines of markdown."""
-  rows = (f'| {sigma:g} | {rms:.2e} | {mean:+.2e} |' for sigma, rms, mean in
-          zip(*curve, strict=True))
-  return ['| sigma | rms, mean removed | mean |', '|---|---|---|', *rows]
+def table(curve: fokker_planck.Curve) -> str:
+  """The curve as Markdown."""
+  return markdown.table(('sigma', 'rms, mean removed', 'mean'), (
+    (f'{sigma:g}', f'{rms:.2e}', f'{mean:+.2e}') for sigma, rms, mean in zip(*curve, strict=True)))

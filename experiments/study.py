@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import ala2, training
+from experiments import ala2, markdown, training
 from twoforone import plots
 from twoforone.trajectory import write_json
 
@@ -152,11 +152,10 @@ def summarise(rows: list[dict]) -> dict[str, float]:
 def format_table(table: dict[str, dict], columns: dict[str, str] = COLUMNS) -> str:
   """Markdown: a line for each run, mean ± standard deviation over its seeds."""
   titles = (f'{name} [{UNITS[name]}]' if name in UNITS else name for name in columns)
-  lines = [f'| run | seeds | {" | ".join(titles)} |', '|---' * (len(columns) + 2) + '|']
-  for name, seeds in table.items():
-    cells = [cell(values(seeds, column), form) for column, form in columns.items()]
-    lines.append(f'| {name} | {len(seeds)} | {" | ".join(cells)} |')
-  return '\n'.join(lines)
+  return markdown.table(('run', 'seeds', *titles), [
+    (name, str(len(seeds)), *(cell(values(seeds, column), form)
+                              for column, form in columns.items()))
+    for name, seeds in table.items()])
 
 
 def write(

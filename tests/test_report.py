@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_evaluation import kT, synthetic_chain
 
-from experiments import evaluate, figures, report
+from experiments import evaluate_ala2, figures_ala2, report
 from twoforone.system import make_chain
 
 
@@ -18,7 +18,7 @@ def test_report_of_a_good_and_a_mirrored_set(tmp_path):
   good = x[4500:].reshape(150, 10, 5, 3)
   samples = {'good': good, 'mirrored': good * np.array([1, 1, -1], np.float32)}
   sets = {'reference': runs[0], 'training': runs[1:], 'kT': kT}
-  rows = evaluate.evaluate_ala2(samples, **sets)
+  rows = evaluate_ala2.evaluate_ala2(samples, **sets)
   js = {row.sample: row for row in rows if row.metric == 'JS(φ, ψ) 20×20'}
   assert js['good'].value < 1.5 * js['good'].floor and js['good'].frames == 1500
   assert js['mirrored'].value > 0.6
@@ -26,8 +26,8 @@ def test_report_of_a_good_and_a_mirrored_set(tmp_path):
   assert bond.unit == 'Å' and bond.value < 1e-4  # all bonds are 1.4 Å
 
   system = make_chain('ala2', ('C', 'N', 'CA', 'C', 'N'), (12.0,) * 5, 300.0)
-  drawn = figures.ala2_figures(samples, **sets, system=system)
-  drawn['traces'] = figures.replica_figure(good, 2.0)
+  drawn = figures_ala2.ala2_figures(samples, **sets, system=system)
+  drawn['traces'] = figures_ala2.replica_figure(good, 2.0)
   path = report.write_report(tmp_path, 'Trial', rows, drawn, ['A note.'])
   assert all((tmp_path / f'{name}.png').exists() for name in drawn)
   assert '## mirrored' in path.read_text() and 'A note.' in path.read_text()

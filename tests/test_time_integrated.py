@@ -107,7 +107,8 @@ def test_a_simulation_that_is_the_held_out_run_has_its_passage_times(monkeypatch
   x = loaded.x[order][:, None]
   config = configs.get_config('ala2')
   runs = alanine_contest.Runs(x[:, 0], [], config.interval, 1.0, 0)
-  monkeypatch.setattr(alanine_contest.evaluate, 'evaluate_ala2', lambda *arguments, **options: [])
+  monkeypatch.setattr(alanine_contest.evaluate_ala2, 'evaluate_ala2',
+                      lambda *arguments, **options: [])
   _, rows = alanine_contest.list_rows(config, SimpleNamespace(reference=runs), {
     'model': {0: time_integrated.Row({}, x, x)}})
   ours, true = ({row.metric: row for row in rows if row.sample == sample}

@@ -18,7 +18,7 @@ def ala2_figures(
 ) -> dict[str, tuple[str, plots.Figure]]:
   """Name -> (caption, figure): Ramachandran maps, profiles, internal coordinates.
 
-  Args as `evaluate.evaluate_ala2`.
+  Args as `evaluate_ala2.evaluate_ala2`.
   """
   sets = {'reference': reference, **samples}
   internal = {name: structure.internal_coordinates(x.reshape(-1, *x.shape[-2:]))
