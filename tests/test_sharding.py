@@ -105,7 +105,8 @@ assert dynamics.read_run(sys.argv[4])[0].shape == (6, 4, 5, 3)
 SMALL = {'data': {'train_size': 2000}, 'network': {'widths': (8,)}, 'loss': {'classification': 0.0},
          'train': {'num_steps': 20, 'chunk': 10, 'validate_every': 10, 'batch_size': 64,
                    'milestone': {'samples': 0, 'levels': ()}},
-         'simulate': {'frames_per_part': 2, 'burn_in_frames': 0, 'longest_bond': 10.0}}
+         'simulate': {'frames_per_part': 2, 'burn_in_frames': 0, 'longest_bond': 10.0,
+                      'correction': {'rounds': 1, 'parts': 2}}}
 
 
 def run_two(program, environment, arguments):
@@ -159,8 +160,8 @@ def test_the_script_for_several_hosts_trains_and_simulates(environment, tmp_path
   run_two(script, environment(), [])
   left = {path.relative_to(tmp_path): path.stat().st_mtime_ns for path in tmp_path.rglob('*')
           if path.suffix in ('.csv', '.npz')}
-  assert {str(path) for path in left} == {
-    'model/metrics.csv', 'simulation/part_00000.npz', 'simulation/part_00001.npz'}
+  assert {str(path) for path in left} == {'model/metrics.csv', *(
+    f'simulation/{place}part_0000{k}.npz' for place in ('', 'round_0/') for k in range(2))}
   config = ala2_config.get_config('smoke')
   config.update(SMALL)
   config.simulate.update({'start': 'data', 'replicas': 128})
