@@ -4,7 +4,7 @@
   python -m experiments.noise_level --config=experiments/configs/noise_level.py:metadynamics
     --workdir=runs/level --config.data.path=... --config.pretrained=runs/mine/model/best
 
-About a minute per level of alanine dipeptide on 2 CPU cores with the default network, eight of
+About a minute per level of alanine dipeptide on 2 CPU cores with the default network, three of
 chignolin (10 million replica-steps). Variants: those of `configs/subject.py`, which take the same
 `--config.data` as the run that left the model. `smoke` and `protein_smoke` train a little first.
 """
