@@ -116,9 +116,10 @@ def improve(
   sharding.wait('correction')
 
 
-def is_done(folder: pathlib.Path) -> bool:
-  """Whether the round in `folder` has left its correction."""
-  return (folder / 'correction.json').exists()
+def is_done(folder: pathlib.Path, params) -> bool:
+  """Whether the round of these parameters in `folder` has left its correction."""
+  return ((folder / 'correction.json').exists()
+          and dynamics.stored_setting(folder, 'params') == dynamics.fingerprint(params))
 
 
 def read_round(folder: pathlib.Path) -> PairCorrection:

@@ -240,10 +240,10 @@ def simulate(
   system, found = split.train.system, None
   for k in range(config.simulate.correction.rounds):
     place = correcting.round_folder(folder, k)
-    if not correcting.is_done(place):
+    trained = correcting.corrected(model, params, found)
+    if not correcting.is_done(place, trained[1]):
       x, _, lost = run_replicas(
-        correcting.round_config(config, split), *correcting.corrected(model, params, found),
-        system, start, place, stream=ROUND + k)
+        correcting.round_config(config, split), *trained, system, start, place, stream=ROUND + k)
       correcting.improve(config, model, split, x, report_parts.count_lost(lost), place, found)
     found = correcting.read_round(place)
   return run_replicas(config, *correcting.corrected(model, params, found), system, start, folder)

@@ -309,15 +309,15 @@ def test_a_corrected_simulation_goes_on_with_the_corrections_it_began_with(tmp_p
   config.simulate.parts = 4
   x, *_ = stages.simulate(config, model, jnp.float32(MODEL), split, start, tmp_path / 'broken')
   assert len(x) == 40 and not list((tmp_path / 'broken' / 'round_1').glob('part_*.npz'))
+  with pytest.raises(ValueError, match='params'):  # of another model
+    stages.simulate(config, model, jnp.float32(1.1 * MODEL), split, start, tmp_path / 'broken')
 
 
 @pytest.mark.parametrize('direct', [False, True], ids=['energy', 'direct score'])
 def test_corrected_model_is_the_sum(tmp_path, direct):
   config, model, split = make_case(direct)
   x = np.stack([draw(MODEL, 100, seed) for seed in range(40)])
-  assert not correcting.is_done(tmp_path)
   correcting.improve(config, model, split, x, 0, tmp_path, None)
-  assert correcting.is_done(tmp_path)
   found = correcting.read_round(tmp_path)
   total, params = correcting.corrected(model, 0.5, found)
   one, t = jnp.asarray(split.train.x[0] / SCALE), jnp.float32(0)
